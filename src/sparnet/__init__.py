@@ -1,0 +1,3 @@
+"""Face super-resolution and restoration with spatial attention."""
+
+__version__ = "0.1.0.dev0"

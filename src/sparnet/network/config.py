@@ -1,0 +1,112 @@
+"""The architecture of a generator as data: every choice of the paper and of the release."""
+
+import math
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from sparnet.config import Config
+
+Attention = Literal["spatial", "channelwise", "none", "rcan", "cbam"]
+Norm = Literal["batch", "instance", "none"]
+Activation = Literal["leaky_relu", "prelu", "prelu_shared"]
+
+
+class NetworkConfig(Config):
+    """A SPARNet or SPARNetHD generator.
+
+    The default is the released SPARNet for 128 px, "SPARNet-V16-S4" with one attention map a unit.
+    """
+
+    image_size: int = 128
+    """Side of the output, and of the input enlarged to it, in px. A power of two from 16."""
+    input_size: int | None = None
+    """Side of the picture the network reads, in px; None reads `image_size`, as the paper does.
+    A smaller one starts the encoder there ("direct"); at the body's size there is no encoder."""
+    body_size: int = 16
+    """Side of the feature maps of the body, in px: the smallest ones outside the hourglasses."""
+    body_units: int = Field(default=10, ge=0)
+    """Units at the smallest size between encoder and decoder."""
+    base_channels: int = Field(default=32, ge=1)
+    """Channels at `image_size`; doubled at each halving of the size."""
+    max_channels: int = Field(default=128, ge=1)
+    """Where the doubling of channels stops."""
+    norm: Norm = "batch"
+    """Normalisation in every unit."""
+    activation: Activation = "leaky_relu"
+    """LeakyReLU with slope 0.2 (release), PReLU with a slope a channel (paper), or one slope shared."""
+    attention: Attention = "spatial"
+    """What weights the residual branch: one hourglass map shared by all channels (spatial, "2D" in
+    the release), one a channel (channelwise, "3D"), nothing, or the attention of RCAN or CBAM."""
+    attention_units: int | None = Field(default=None, ge=0)
+    """How many units have attention, counted from the output ("V"); None means all."""
+    attention_smallest_size: int = Field(default=4, ge=2)
+    """Side of the smallest map in an hourglass, in px ("S"). A unit at that size has no attention."""
+    attention_channels: int = Field(default=64, ge=1)
+    """Filters of every conv in an hourglass."""
+    attention_activation: Activation | None = None
+    """Activation inside the hourglasses; None means that of the units."""
+    spectral_norm: bool = False
+    """Whether every conv is divided by its spectral norm while it is trained."""
+
+    @model_validator(mode="after")
+    def _check_sizes(self) -> Self:
+        for name in ("image_size", "body_size", "attention_smallest_size"):
+            _require_power_of_two(name, getattr(self, name))
+        if self.image_size < 16:
+            raise ValueError(f"image_size must be a power of two from 16, got {self.image_size}")
+        if not 2 <= self.body_size <= self.image_size:
+            raise ValueError(
+                f"body_size must lie between 2 and image_size ({self.image_size}), got {self.body_size}"
+            )
+        if self.input_size is not None:
+            _require_power_of_two("input_size", self.input_size)
+            if not self.body_size <= self.input_size <= self.image_size:
+                raise ValueError(
+                    f"input_size must lie between body_size ({self.body_size}) and "
+                    f"image_size ({self.image_size}), got {self.input_size}"
+                )
+        if self.attention_units is not None and self.attention_units > self.units:
+            raise ValueError(
+                f"attention_units must be at most the network's {self.units} units, "
+                f"got {self.attention_units}"
+            )
+        return self
+
+    @property
+    def reads_px(self) -> int:
+        """Side of the picture the network reads."""
+        return self.image_size if self.input_size is None else self.input_size
+
+    @property
+    def encoder_units(self) -> int:
+        """Units that halve the size, before the body."""
+        return int(math.log2(self.reads_px // self.body_size))
+
+    @property
+    def decoder_units(self) -> int:
+        """Units that double the size, after the body."""
+        return int(math.log2(self.image_size // self.body_size))
+
+    @property
+    def units(self) -> int:
+        """All units; 16 in the paper's network."""
+        return self.encoder_units + self.body_units + self.decoder_units
+
+    def channels_at(self, size: int) -> int:
+        """Channels of feature maps with `size` px a side."""
+        return min(self.base_channels * (self.image_size // size), self.max_channels)
+
+    def hourglass_levels(self, size: int) -> int:
+        """Levels of the hourglass over maps of `size` px: the halvings down to the smallest size."""
+        return (
+            max(0, int(math.log2(size // self.attention_smallest_size)))
+            if (size >= self.attention_smallest_size)
+            else 0
+        )
+
+
+def _require_power_of_two(name: str, value: int) -> None:
+    if value < 1 or value & (value - 1):
+        smallest = 16 if name == "image_size" else 2
+        raise ValueError(f"{name} must be a power of two from {smallest}, got {value}")

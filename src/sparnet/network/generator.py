@@ -1,0 +1,235 @@
+"""SPARNet and the generator of SPARNetHD: units of a residual branch under attention."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn.utils import parametrizations
+
+from sparnet.network.attention import CbamAttention, RcanAttention, SpatialAttention
+from sparnet.network.config import NetworkConfig
+from sparnet.network.layers import ConvNormAct, Resize, ScaleConv, build_activation, build_norm
+
+
+class FeatureBranch(nn.Module):
+    """The residual branch of a unit: pre-activation, two convs, a norm at the end.
+
+    The size doubles before the first conv and halves in the second.
+
+    Args:
+        in_channels: Channels read.
+        out_channels: Channels made.
+        resize: Change of size.
+        config: Kinds of norm and activation.
+
+    Source:
+        Equation 2. The norm after the second conv is the released code's.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, resize: Resize, config: NetworkConfig) -> None:
+        super().__init__()
+        self.norm = build_norm(config.norm, in_channels)
+        self.activation = build_activation(config.activation, in_channels)
+        self.conv1 = ConvNormAct(
+            in_channels,
+            out_channels,
+            resize="up" if resize == "up" else "none",
+            norm=config.norm,
+            activation=config.activation,
+        )
+        self.conv2 = ConvNormAct(
+            out_channels,
+            out_channels,
+            resize="down" if resize == "down" else "none",
+            norm=config.norm,
+            activation=None,
+        )
+
+    def forward(self, x: Float[Tensor, "n i h w"]) -> Float[Tensor, "n o h2 w2"]:
+        """Return the branch, not yet weighted."""
+        return self.conv2(self.conv1(self.activation(self.norm(x))))
+
+
+class FaceAttentionUnit(nn.Module):
+    """Add to the input a residual branch weighted by its own attention map.
+
+    `x + attention(f(x)) * f(x)`; where size or width change, a scale conv takes the place of `x`.
+
+    Args:
+        in_channels: Channels read.
+        out_channels: Channels made.
+        size: Side of the maps it makes, in px; sets the levels of the hourglass.
+        resize: Change of size.
+        attention: Whether this unit has attention (the kind is the configuration's).
+        config: The network's configuration.
+
+    Source:
+        Equations 2 to 5, Figures 3 and 4.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        size: int,
+        resize: Resize = "none",
+        attention: bool = True,
+        config: NetworkConfig,
+    ) -> None:
+        super().__init__()
+        same = resize == "none" and in_channels == out_channels
+        self.shortcut = nn.Identity() if same else ScaleConv(in_channels, out_channels, resize=resize)
+        self.branch = FeatureBranch(in_channels, out_channels, resize=resize, config=config)
+        self.attention = _build_attention(config, out_channels, size) if attention else None
+
+    def forward(self, x: Float[Tensor, "n i h w"]) -> Float[Tensor, "n o h2 w2"]:
+        """Return the unit's output."""
+        return self.forward_with_map(x)[0]
+
+    def forward_with_map(
+        self, x: Float[Tensor, "n i h w"]
+    ) -> tuple[Float[Tensor, "n o h2 w2"], Float[Tensor, "n m h2 w2"] | None]:
+        """Return the unit's output and its attention map, None where it has no attention."""
+        branch = self.branch(x)
+        if self.attention is None:
+            return self.shortcut(x) + branch, None
+        attention_map = self.attention(branch)
+        return self.shortcut(x) + attention_map * branch, attention_map
+
+
+class SPARNet(nn.Module):
+    """Turn an enlarged low-resolution face into a detailed one of the same size.
+
+    Units that halve the size, units at the smallest size, units that double it again.
+
+    Args:
+        config: The architecture.
+
+    Source:
+        Figure 2; SPARNetHD is the same plan, wider and with instance norm (section III-C).
+    """
+
+    def __init__(self, config: NetworkConfig) -> None:
+        super().__init__()
+        self.config = config
+        widths = config.channels_at
+        self.stem = ScaleConv(3, widths(config.reads_px))
+        self.encoder = nn.ModuleList()
+        self.body = nn.ModuleList()
+        self.decoder = nn.ModuleList()
+        size = config.reads_px
+        for index in range(config.units):
+            stage, resize, made = self._stage(index, size)
+            stage.append(
+                FaceAttentionUnit(
+                    widths(size),
+                    widths(made),
+                    size=made,
+                    resize=resize,
+                    attention=self._has_attention(index),
+                    config=config,
+                )
+            )
+            size = made
+        self.output = ScaleConv(widths(size), 3)
+        self.apply(init_weights)
+        if config.spectral_norm:
+            apply_spectral_norm(self)
+
+    def _stage(self, index: int, size: int) -> tuple[nn.ModuleList, Resize, int]:
+        if index < self.config.encoder_units:
+            return self.encoder, "down", size // 2
+        if index < self.config.encoder_units + self.config.body_units:
+            return self.body, "none", size
+        return self.decoder, "up", size * 2
+
+    def _has_attention(self, index: int) -> bool:
+        last = self.config.attention_units
+        return last is None or index >= self.config.units - last
+
+    @property
+    def units(self) -> list[FaceAttentionUnit]:
+        """The units in order of depth."""
+        return [unit for stage in (self.encoder, self.body, self.decoder) for unit in stage]  # type: ignore[misc]
+
+    def forward(self, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h2 w2"]:
+        """Return the super-resolved faces.
+
+        Args:
+            x: Enlarged low-resolution faces, RGB in [-1, 1], `config.reads_px` a side.
+
+        Returns:
+            Faces of `config.image_size`, RGB around [-1, 1], not clamped.
+        """
+        features = self.stem(x)
+        for unit in self.units:
+            features = unit(features)
+        return self.output(features)
+
+    def attention_maps(self, x: Float[Tensor, "n 3 h w"]) -> list[Float[Tensor, "..."]]:
+        """Return the attention map of each unit that has one, in order of depth.
+
+        Each is N x M x H x W, in (0, 1), at the size of its unit's output; M is 1 for spatial
+        attention and the unit's channels otherwise.
+        """
+        return self.forward_with_maps(x)[1]
+
+    def forward_with_maps(
+        self, x: Float[Tensor, "n 3 h w"]
+    ) -> tuple[Float[Tensor, "n 3 h2 w2"], list[Float[Tensor, "..."]]]:
+        """Return the super-resolved faces and the attention maps of one pass."""
+        maps = []
+        features = self.stem(x)
+        for unit in self.units:
+            features, attention_map = unit.forward_with_map(features)
+            if attention_map is not None:
+                maps.append(attention_map)
+        return self.output(features), maps
+
+
+def _build_attention(config: NetworkConfig, channels: int, size: int) -> nn.Module | None:
+    match config.attention:
+        case "none":
+            return None
+        case "rcan":
+            return RcanAttention(channels)
+        case "cbam":
+            return CbamAttention(channels)
+        case "spatial" | "channelwise" as kind:
+            levels = config.hourglass_levels(size)
+            if levels == 0:
+                return None
+            return SpatialAttention(
+                channels,
+                maps=1 if kind == "spatial" else channels,
+                hidden=config.attention_channels,
+                levels=levels,
+                norm=config.norm,
+                activation=config.attention_activation or config.activation,
+            )
+
+
+def init_weights(module: nn.Module) -> None:
+    """Draw the weights of a conv from N(0, 0.02) and set its bias to 0.
+
+    Source:
+        The released code. Norms start as torch makes them: scale 1, shift 0.
+    """
+    if isinstance(module, nn.Conv2d):
+        nn.init.normal_(module.weight, 0.0, 0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+
+
+def apply_spectral_norm(network: nn.Module) -> None:
+    """Divide the weight of every conv in `network` by its spectral norm from now on."""
+    for module in list(network.modules()):
+        if isinstance(module, nn.Conv2d):
+            parametrizations.spectral_norm(module)
+
+
+def fold_spectral_norm(network: nn.Module) -> None:
+    """Make the normalised weights the weights, so that the network is plain convs again."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d) and torch.nn.utils.parametrize.is_parametrized(module, "weight"):
+            torch.nn.utils.parametrize.remove_parametrizations(module, "weight")
