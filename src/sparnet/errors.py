@@ -25,5 +25,5 @@ class DataError(SparnetError):
     """A folder or pack of faces is missing, empty, or not what is needed."""
 
 
-class NoFaceFound(SparnetError):
+class NoFaceFound(SparnetError):  # noqa: N818 - a public name
     """A face was asked for and the picture shows none."""

@@ -1,0 +1,1 @@
+"""The networks: attention, generator, discriminator, presets, files; all of it torch."""

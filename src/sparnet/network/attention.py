@@ -34,7 +34,6 @@ class Hourglass(nn.Module):
         super().__init__()
         if levels < 1:
             raise ValueError(f"levels must be at least 1, got {levels}")
-        kind = {"norm": norm, "activation": activation}
         self.skip = ConvNormAct(in_channels, channels, norm=norm, activation=activation)
         self.down = ConvNormAct(in_channels, channels, resize="down", norm=norm, activation=activation)
         self.inner: nn.Module = (

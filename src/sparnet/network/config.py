@@ -1,7 +1,7 @@
 """The architecture of a generator as data: every choice of the paper and of the release."""
 
 import math
-from typing import Literal, Self
+from typing import Literal
 
 from pydantic import Field, model_validator
 
@@ -50,7 +50,7 @@ class NetworkConfig(Config):
     """Whether every conv is divided by its spectral norm while it is trained."""
 
     @model_validator(mode="after")
-    def _check_sizes(self) -> Self:
+    def _check_sizes(self) -> "NetworkConfig":
         for name in ("image_size", "body_size", "attention_smallest_size"):
             _require_power_of_two(name, getattr(self, name))
         if self.image_size < 16:

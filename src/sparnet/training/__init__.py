@@ -1,0 +1,1 @@
+"""From folders of faces to weights: recipe, losses, loop, state, log."""

@@ -1,0 +1,99 @@
+"""`sparnet attention`: the attention maps of a face as pictures."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from sparnet.cli.batch import AsJson, OutputFolder, Verbose
+from sparnet.cli.upscale import Model
+
+if TYPE_CHECKING:
+    from sparnet.image import Image
+    from sparnet.upscaling import Upscaler
+
+SHEET_PX = 128
+
+
+def attention(
+    face: Annotated[Path, typer.Argument(metavar="FACE", help="A picture of a face.", show_default=False)],
+    output: OutputFolder,
+    *,
+    model: Model = None,
+    as_json: AsJson = False,
+    verbose: Verbose = False,
+) -> None:
+    """Draw where a network looks: the attention map of each unit, from the input to the output.
+
+    Writes one PNG a unit and a sheet of all, NAME_attention.png. A larger picture is first
+    reduced to what the model knows, as in the paper's figures.
+    """
+    from sparnet.drawing import draw_map, draw_sheet, mean_map
+    from sparnet.engine.openvino import OpenvinoEngine
+    from sparnet.errors import WeightsError
+    from sparnet.image import read_image, show_path, write_image
+    from sparnet.upscaling import Upscaler
+
+    upscaler = Upscaler(model)
+    if not isinstance(upscaler.engine, OpenvinoEngine):
+        raise WeightsError("attention maps need the OpenVINO engine")
+    prepared = upscaler.prepare(_reduced(read_image(face), upscaler))
+    sr = upscaler.run([prepared])[0].sr
+    maps = [mean_map(one) for one in upscaler.engine.attention_maps(prepared.lr_up[None])]
+    size = upscaler.info.image_size
+    drawn = [draw_map(one, size=size) for one in maps]
+    files = [output / f"{face.stem}_attention_{index:02d}.png" for index in range(1, len(drawn) + 1)]
+    for file, picture in zip(files, drawn, strict=True):
+        write_image(file, picture)
+    captions = [f"{index}: {one.shape[1]} px" for index, one in enumerate(maps, start=1)]
+    shown = [("input", _square(prepared.lr_up, size)), ("result", _square(sr, size))]
+    sheet = output / f"{face.stem}_attention.png"
+    write_image(sheet, draw_sheet([*shown, *zip(captions, drawn, strict=True)]))
+    if as_json:
+        import json
+        import sys
+
+        units = [
+            {
+                "file": str(file),
+                "size_px": one.shape[1],
+                "least": float(one.min()),
+                "greatest": float(one.max()),
+            }
+            for file, one in zip(files, maps, strict=True)
+        ]
+        sys.stdout.write(
+            json.dumps({"sheet": str(sheet), "model": upscaler.info.name, "units": units}) + "\n"
+        )
+        return
+    if verbose:
+        for file, one in zip(files, maps, strict=True):
+            typer.echo(f"{show_path(file)}: {one.shape[1]} px, weights {one.min():.3f} to {one.max():.3f}")
+    typer.echo(f"{len(maps)} attention maps of {upscaler.info.name}: {show_path(sheet)}")
+
+
+def _reduced(face: "Image", upscaler: "Upscaler") -> "Image":
+    """Reduce a face that is larger than what the model was trained on."""
+    from sparnet.image import resize_bicubic
+
+    height, width = face.shape[:2]
+    expected = upscaler.info.image_size // (upscaler.info.upscale_factor or 8)
+    share = expected / max(height, width)
+    if share >= 1:
+        return face
+    return resize_bicubic(face, max(1, round(height * share)), max(1, round(width * share)))
+
+
+def _square(picture: "Image", size: int) -> "Image":
+    """Enlarge to a square canvas of `size`, the picture's proportions kept."""
+    import numpy as np
+
+    from sparnet.image import resize_bicubic
+
+    height, width = picture.shape[:2]
+    share = size / max(height, width)
+    rows, columns = round(height * share), round(width * share)
+    canvas = np.full((size, size, 3), 255, dtype=np.uint8)
+    top, left = (size - rows) // 2, (size - columns) // 2
+    canvas[top : top + rows, left : left + columns] = resize_bicubic(picture, rows, columns)
+    return canvas

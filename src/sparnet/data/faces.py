@@ -1,0 +1,226 @@
+"""Read training faces: a folder of pictures, or packs (tars of pictures with an index).
+
+A pack is a folder with `index.csv` (columns file, shard, identity, terms, ...) and one or more tars
+whose names end in `-NN.tar`, NN being the shard. All faces of a set are kept in memory as uint8.
+"""
+
+import csv
+import hashlib
+import io
+import tarfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jaxtyping import Int, UInt8
+from PIL import Image as PillowImage
+
+from sparnet.errors import DataError
+
+SUFFIXES = frozenset({".webp", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
+
+
+@dataclass(frozen=True)
+class Face:
+    """One picture on disk, not yet decoded."""
+
+    name: str
+    """File name within its source; unique there."""
+    identity: str
+    """Who it shows; the file's name where that is unknown."""
+    terms: str
+    """Terms of use; empty where not stated."""
+    encoded: bytes
+    """The file's bytes."""
+
+
+@dataclass(frozen=True)
+class FaceSet:
+    """Square faces of several sizes, decoded, in one array.
+
+    A picture smaller than the array's side lies in its top left corner; `sizes` says how large it is.
+    """
+
+    pixels: UInt8[np.ndarray, "n side side 3"]
+    sizes: Int[np.ndarray, " n"]
+    names: tuple[str, ...]
+    identities: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def subset(self, indices: Sequence[int]) -> "FaceSet":
+        """Keep the faces at `indices`, in that order."""
+        rows = np.asarray(indices, dtype=np.int64)
+        return FaceSet(
+            self.pixels[rows],
+            self.sizes[rows],
+            tuple(self.names[i] for i in rows),
+            tuple(self.identities[i] for i in rows),
+        )
+
+    def picture(self, index: int) -> UInt8[np.ndarray, "h w 3"]:
+        """Return one face at its own size."""
+        size = int(self.sizes[index])
+        return self.pixels[index, :size, :size]
+
+
+def read_faces(folder: Path, *, terms: frozenset[str] | None = None) -> list[Face]:
+    """Read the encoded faces of a pack or a folder of pictures, in order of their names.
+
+    Args:
+        folder: The pack or folder.
+        terms: Keep only pictures under these terms of use; None keeps all.
+
+    Raises:
+        DataError: If the folder is missing, has no pictures, or a pack lacks a picture of its index.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder of faces")
+    faces = list(_read_pack(folder) if (folder / "index.csv").is_file() else _read_folder(folder))
+    if terms is not None:
+        faces = [face for face in faces if face.terms in terms]
+    if not faces:
+        which = f" under the terms {', '.join(sorted(terms))}" if terms else ""
+        raise DataError(f"{folder}: no pictures{which} ({', '.join(sorted(SUFFIXES))} are looked for)")
+    return faces
+
+
+def _read_folder(folder: Path) -> Iterator[Face]:
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() in SUFFIXES and path.is_file():
+            name = path.relative_to(folder).as_posix()
+            yield Face(name=name, identity=name, terms="", encoded=path.read_bytes())
+
+
+def _read_pack(folder: Path) -> Iterator[Face]:
+    with (folder / "index.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    if not rows or not {"file", "shard"} <= rows[0].keys():
+        raise DataError(f"{folder / 'index.csv'}: expected columns file, shard, identity, terms")
+    shards = {int(path.stem.rsplit("-", 1)[-1]): path for path in folder.glob("*-[0-9]*.tar")}
+    members: dict[int, dict[str, bytes]] = {}
+    for row in rows:
+        shard = int(row["shard"])
+        if shard not in members:
+            if shard not in shards:
+                raise DataError(f"{folder}: shard {shard} of index.csv has no tar")
+            members[shard] = _read_tar(shards[shard])
+        if row["file"] not in members[shard]:
+            raise DataError(f"{shards[shard]}: {row['file']} of index.csv is missing")
+        yield Face(
+            name=row["file"],
+            identity=row.get("identity") or row["file"],
+            terms=row.get("terms", ""),
+            encoded=members[shard][row["file"]],
+        )
+
+
+def _read_tar(path: Path) -> dict[str, bytes]:
+    try:
+        with tarfile.open(path) as tar:
+            return {
+                member.name.rsplit("/", 1)[-1]: file.read()
+                for member in tar
+                if member.isfile() and (file := tar.extractfile(member)) is not None
+            }
+    except tarfile.TarError as error:
+        raise DataError(f"{path}: damaged tar ({error})") from None
+
+
+def decode_faces(faces: Sequence[Face], *, smallest_px: int, largest_px: int, source: Path) -> FaceSet:
+    """Decode faces into one array.
+
+    Args:
+        faces: What `read_faces` gave.
+        smallest_px: Least side a picture may have.
+        largest_px: Side that larger pictures are reduced to (Pillow bicubic), to bound memory.
+        source: Named in messages.
+
+    Raises:
+        DataError: If a picture cannot be decoded, is not square or is smaller than `smallest_px`.
+    """
+    with ThreadPoolExecutor() as pool:
+        arrays = list(pool.map(lambda face: _decode(face, smallest_px, largest_px, source), faces))
+    side = max(array.shape[0] for array in arrays)
+    pixels = np.zeros((len(arrays), side, side, 3), dtype=np.uint8)
+    for row, array in zip(pixels, arrays, strict=True):
+        row[: array.shape[0], : array.shape[1]] = array
+    return FaceSet(
+        pixels,
+        np.array([array.shape[0] for array in arrays], dtype=np.int64),
+        tuple(face.name for face in faces),
+        tuple(face.identity for face in faces),
+    )
+
+
+def _decode(face: Face, smallest_px: int, largest_px: int, source: Path) -> np.ndarray:
+    try:
+        picture: PillowImage.Image = PillowImage.open(io.BytesIO(face.encoded)).convert("RGB")
+    except (OSError, SyntaxError, ValueError) as error:
+        raise DataError(f"{source}: {face.name} cannot be decoded ({error})") from None
+    width, height = picture.size
+    if width != height:
+        raise DataError(
+            f"{source}: {face.name} is {width} x {height} px; training faces must be square "
+            "(sparnet prepare makes them so)"
+        )
+    if width < smallest_px:
+        raise DataError(
+            f"{source}: {face.name} is {width} px, smaller than the crop of {smallest_px} px; "
+            "remove it or lower image_size"
+        )
+    if width > largest_px:
+        picture = picture.resize((largest_px, largest_px), PillowImage.Resampling.BICUBIC)
+    return np.asarray(picture)
+
+
+def load_face_set(
+    folders: Sequence[Path], *, smallest_px: int, largest_px: int, terms: frozenset[str] | None = None
+) -> FaceSet:
+    """Read and decode all faces of several packs or folders into one set."""
+    if not folders:
+        raise DataError("no folder of faces is named (data.train)")
+    sets = [
+        decode_faces(
+            read_faces(folder, terms=terms), smallest_px=smallest_px, largest_px=largest_px, source=folder
+        )
+        for folder in folders
+    ]
+    if len(sets) == 1:
+        return sets[0]
+    side = max(faces.pixels.shape[1] for faces in sets)
+    pixels = np.zeros((sum(len(faces) for faces in sets), side, side, 3), dtype=np.uint8)
+    start = 0
+    for faces in sets:
+        block = pixels[start : start + len(faces)]
+        block[:, : faces.pixels.shape[1], : faces.pixels.shape[2]] = faces.pixels
+        start += len(faces)
+    return FaceSet(
+        pixels,
+        np.concatenate([faces.sizes for faces in sets]),
+        tuple(name for faces in sets for name in faces.names),
+        tuple(identity for faces in sets for identity in faces.identities),
+    )
+
+
+def hold_out_people(faces: FaceSet, *, people: int, seed: int = 0) -> tuple[list[int], list[int]]:
+    """Split a set by identity, so that nobody is on both sides.
+
+    Who is held out depends on the identities' hashes alone, not on order or number of the pictures.
+
+    Returns:
+        Indices to train on, and indices of the `people` held out.
+
+    Raises:
+        DataError: If there are not more people than are to be held out.
+    """
+    known = sorted(set(faces.identities), key=lambda name: hashlib.sha256(f"{seed}/{name}".encode()).digest())
+    if people >= len(known):
+        raise DataError(f"cannot hold out {people} people of {len(known)}; lower data.holdout_people")
+    held = set(known[:people])
+    train = [i for i, name in enumerate(faces.identities) if name not in held]
+    out = [i for i, name in enumerate(faces.identities) if name in held]
+    return train, out

@@ -1,0 +1,88 @@
+"""The interface of all engines, and the choice among them."""
+
+import importlib
+from pathlib import Path
+from typing import Literal, Protocol, TypeAlias
+
+import numpy as np
+from jaxtyping import UInt8
+
+from sparnet.errors import SparnetError
+from sparnet.weights.catalog import find_model
+from sparnet.weights.info import ModelInfo
+
+Faces: TypeAlias = UInt8[np.ndarray, "n h w 3"]
+"""A batch of square faces of one size."""
+Precision = Literal["fp32", "bf16"]
+PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
+
+
+class Engine(Protocol):
+    """A loaded model."""
+
+    info: ModelInfo
+    """What the model file says of itself."""
+
+    def run(self, faces: Faces) -> Faces:
+        """Return the faces the network makes of `faces`.
+
+        Args:
+            faces: Any number of faces, `info.input_size` px a side.
+
+        Returns:
+            As many faces, `info.image_size` px a side.
+
+        Raises:
+            ValueError: If the faces are of another size.
+        """
+        ...
+
+
+# By name, so that an engine's library is imported only when it is used; torch's lives in the lab half.
+_ENGINES = {
+    "openvino": ("sparnet.engine.openvino", "OpenvinoEngine", "sparnet"),
+    "onnxruntime": ("sparnet.engine.onnxruntime", "OnnxruntimeEngine", "sparnet[ort]"),
+    "torch": ("sparnet.network.engine", "TorchEngine", "sparnet[train]"),
+}
+ENGINES = tuple(_ENGINES)
+
+
+def open_engine(
+    model: str | Path,
+    *,
+    engine: str = "openvino",
+    precision: Precision = "fp32",
+    threads: int | None = None,
+) -> Engine:
+    """Load a model into an engine.
+
+    Args:
+        model: Name of a model of the catalog, or path of a model file.
+        engine: `openvino` (the default on a CPU), `onnxruntime` (with whatever provider is
+            installed) or `torch`.
+        precision: Arithmetic: float32, or bfloat16 where the engine and the processor have it.
+        threads: Threads to use; None uses all cores.
+
+    Raises:
+        WeightsError: If the model is missing, damaged, or not one of sparnet's.
+        SparnetError: If the engine is not installed.
+        ValueError: If there is no such engine, or it has no such precision.
+    """
+    if engine not in _ENGINES:
+        raise ValueError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}")
+    module, name, extra = _ENGINES[engine]
+    path = find_model(model)
+    try:
+        factory = getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        raise SparnetError(f"engine {engine} needs the package {error.name}: pip install '{extra}'") from None
+    return factory(path, precision=precision, threads=threads)
+
+
+def check_faces(faces: Faces, info: ModelInfo) -> None:
+    """Refuse faces that are not of the size the model reads."""
+    side = info.input_size
+    if faces.shape[1:] != (side, side, 3):
+        raise ValueError(
+            f"{info.name} reads faces of {side} x {side} px, got {faces.shape[2]} x {faces.shape[1]}"
+        )

@@ -1,0 +1,58 @@
+"""Models on ONNX Runtime, with whatever provider is installed (extra `ort`)."""
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+from sparnet.engine.base import Faces, Precision, check_faces
+from sparnet.errors import SparnetError, WeightsError
+from sparnet.weights.info import METADATA_KEY, parse_info
+
+_BATCH = 8
+"""Faces a call, which bounds memory."""
+
+
+class OnnxruntimeEngine:
+    """A model in an ONNX Runtime session.
+
+    Args:
+        path: The model file.
+        precision: Arithmetic; only float32.
+        threads: Threads; None uses all cores.
+
+    Raises:
+        WeightsError: If the file is missing, damaged, or not one of sparnet's.
+        SparnetError: If another precision is asked for.
+    """
+
+    def __init__(self, path: Path, *, precision: Precision = "fp32", threads: int | None = None) -> None:
+        if precision != "fp32":
+            raise SparnetError(
+                f"engine onnxruntime computes in fp32 only, got {precision}; use engine openvino"
+            )
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4
+        if threads is not None:
+            options.intra_op_num_threads = threads
+        failures = onnxruntime.capi.onnxruntime_pybind11_state
+        try:
+            self._session = onnxruntime.InferenceSession(
+                path, options, providers=onnxruntime.get_available_providers()
+            )
+        except (failures.InvalidProtobuf, failures.Fail, failures.InvalidGraph, failures.InvalidArgument):
+            raise WeightsError(f"{path}: not an ONNX file, or a damaged one") from None
+        text = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+        if text is None:
+            raise WeightsError(f"{path}: an ONNX file, but not one of sparnet's (its metadata is missing)")
+        self.info = parse_info(text, source=path)
+
+    def run(self, faces: Faces) -> Faces:
+        """Return the faces the network makes of `faces`; see `Engine.run`."""
+        check_faces(faces, self.info)
+        side = self.info.image_size
+        made = np.empty((len(faces), side, side, 3), dtype=np.uint8)
+        for start in range(0, len(faces), _BATCH):
+            batch = np.ascontiguousarray(faces[start : start + _BATCH])
+            made[start : start + _BATCH] = self._session.run(["sr"], {"lr_up": batch})[0]
+        return made

@@ -1,0 +1,153 @@
+"""From a network to a model file: one ONNX with fp16 weights that both halves read.
+
+Pictures go in and come out as uint8 N x H x W x RGB, any batch. The initialisers carry the names of
+the network's parameters. The attention maps are values of the graph named `attention_map.NN`, not
+outputs: an engine that wants them asks for them by name.
+"""
+
+import copy
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from jaxtyping import UInt8
+from onnx import TensorProto, helper, numpy_helper
+from torch import Tensor, nn
+
+from sparnet.network.config import NetworkConfig
+from sparnet.network.generator import SPARNet, fold_spectral_norm
+from sparnet.weights.info import METADATA_KEY, ModelInfo, dump_info
+
+OPSET = 18
+INPUT, OUTPUT, MAP = "lr_up", "sr", "attention_map"
+_WIDE = ".float32"
+
+
+class _ByteNetwork(nn.Module):
+    """A network between 8-bit pictures, its attention maps beside the result."""
+
+    def __init__(self, network: SPARNet) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, lr_up: UInt8[Tensor, "n h w 3"]) -> tuple[Tensor, ...]:
+        """Return faces clipped and truncated to 8 bits, and the maps."""
+        signed = lr_up.permute(0, 3, 1, 2).float() / 127.5 - 1
+        sr, maps = self.network.forward_with_maps(signed)
+        # Truncation is protocol `sparnet`'s; the thousandth of a grey level lets every byte survive.
+        whole = ((sr + 1) * 127.5 + 1 / 1024).clamp(0, 255).to(torch.uint8)
+        return (whole.permute(0, 2, 3, 1), *maps)
+
+
+def describe(network: SPARNet, **facts: object) -> ModelInfo:
+    """Describe a network for its model file; `facts` are the fields it cannot know."""
+    plain = network.config.model_copy(update={"spectral_norm": False})
+    return ModelInfo.model_validate(
+        {
+            "image_size": plain.image_size,
+            "input_size": plain.reads_px,
+            "network": plain.model_dump(mode="json"),
+            "parameters": sum(parameter.numel() for parameter in network.parameters()),
+            **facts,
+        }
+    )
+
+
+def export_onnx(network: SPARNet, path: Path, info: ModelInfo) -> None:
+    """Write a network as a model file, by rename.
+
+    Args:
+        network: The network; it is not changed. Spectral norm is folded.
+        path: The file.
+        info: What the file says of itself.
+    """
+    plain = copy.deepcopy(network).cpu().float().eval()
+    fold_spectral_norm(plain)
+    model = _trace(plain)
+    _tidy(model)
+    _halve(model, plain.config)
+    onnx.checker.check_model(model)
+    entry = model.metadata_props.add()
+    entry.key, entry.value = METADATA_KEY, dump_info(info)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(model.SerializeToString(deterministic=True))
+    partial.replace(path)
+
+
+def _trace(network: SPARNet) -> onnx.ModelProto:
+    side = network.config.reads_px
+    example = torch.zeros(2, side, side, 3, dtype=torch.uint8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's own, about its own deprecated calls
+        program = torch.onnx.export(
+            _ByteNetwork(network).eval(),
+            (example,),
+            dynamo=True,
+            optimize=False,  # it would fold the norms into the convs, which training needs apart
+            verbose=False,
+            opset_version=OPSET,
+            input_names=[INPUT],
+            dynamic_shapes={"lr_up": {0: torch.export.Dim("n")}},
+        )
+    if program is None:
+        raise RuntimeError("torch.onnx.export returned nothing")
+    return program.model_proto
+
+
+def _tidy(model: onnx.ModelProto) -> None:
+    """Name the outputs, keep the maps as inner values, drop what the exporter notes for itself."""
+    graph = model.graph
+    names = {graph.output[0].name: OUTPUT}
+    names |= {value.name: f"{MAP}.{index:02d}" for index, value in enumerate(graph.output[1:])}
+    names |= {
+        tensor.name: tensor.name.removeprefix("network.")
+        for tensor in graph.initializer
+        if tensor.name.startswith("network.")
+    }
+    for node in graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+        node.doc_string = ""
+        del node.metadata_props[:]
+    for tensor in graph.initializer:
+        tensor.name = names.get(tensor.name, tensor.name)
+        del tensor.metadata_props[:]
+    maps = list(graph.output[1:])
+    del graph.output[1:]
+    for value in maps:
+        value.name = names[value.name]
+    del graph.value_info[:]
+    graph.value_info.extend(maps)
+    graph.output[0].name = OUTPUT
+    for value in [*graph.input, *graph.output, *graph.value_info]:
+        del value.metadata_props[:]
+    del graph.metadata_props[:]
+    del model.metadata_props[:]
+    used = {name for node in graph.node for name in node.input}
+    unused = [tensor for tensor in graph.initializer if tensor.name not in used]
+    for tensor in unused:
+        graph.initializer.remove(tensor)
+    graph.name = "sparnet"
+    model.producer_name, model.producer_version = "sparnet", ""
+
+
+def _halve(model: onnx.ModelProto, config: NetworkConfig) -> None:
+    """Store convs' weights in fp16, cast to float32 where they are used; small tensors stay."""
+    casts = []
+    for tensor in model.graph.initializer:
+        if tensor.data_type != TensorProto.FLOAT or len(tensor.dims) < 2:
+            continue
+        half = numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), tensor.name)
+        tensor.CopyFrom(half)
+        casts.append(
+            helper.make_node("Cast", [tensor.name], [tensor.name + _WIDE], name=f"cast.{tensor.name}", to=1)
+        )
+    wide = {cast.input[0] for cast in casts}
+    for node in model.graph.node:
+        node.input[:] = [name + _WIDE if name in wide else name for name in node.input]
+    nodes = [*casts, *model.graph.node]
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)

@@ -1,0 +1,81 @@
+"""Model files as torch networks: the starting point of fine-tuning."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from google.protobuf.message import DecodeError
+from onnx import numpy_helper
+
+from sparnet.config import parse_config
+from sparnet.errors import RecipeError, WeightsError
+from sparnet.network.config import NetworkConfig
+from sparnet.network.generator import SPARNet
+from sparnet.network.presets import preset
+from sparnet.weights.catalog import find_model
+from sparnet.weights.info import METADATA_KEY, ModelInfo, parse_info
+
+
+def build_network(name: str) -> SPARNet:
+    """Make a network of a preset's architecture with random weights.
+
+    Args:
+        name: A preset, as in `sparnet.network.presets.PRESETS`.
+
+    Returns:
+        The network, taking and giving RGB in [-1, 1], N x 3 x H x W.
+
+    Raises:
+        RecipeError: If there is no such preset.
+    """
+    return SPARNet(preset(name))
+
+
+def load_network(name_or_path: str | Path) -> SPARNet:
+    """Load a model as a torch network, in evaluation mode.
+
+    Args:
+        name_or_path: Name of a model of the catalog, or path of a model file.
+
+    Returns:
+        The network, taking and giving RGB in [-1, 1], N x 3 x H x W.
+
+    Raises:
+        WeightsError: If the file is missing, damaged or not one of sparnet's.
+    """
+    return read_model_file(find_model(name_or_path))[0]
+
+
+def read_model_file(path: Path) -> tuple[SPARNet, ModelInfo]:
+    """Read a model file as a network and its description."""
+    try:
+        model = onnx.load_model_from_string(path.read_bytes())
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror})") from None
+    except DecodeError:
+        raise WeightsError(f"{path}: not an ONNX file, or a damaged one") from None
+    texts = [entry.value for entry in model.metadata_props if entry.key == METADATA_KEY]
+    if not texts:
+        raise WeightsError(f"{path}: an ONNX file, but not one of sparnet's (its metadata is missing)")
+    info = parse_info(texts[0], source=path)
+    try:
+        config = parse_config(NetworkConfig, info.network, source=str(path))
+    except RecipeError as error:
+        raise WeightsError(f"{error}") from None
+    with torch.device("meta"):
+        network = SPARNet(config)
+    stored = {tensor.name: tensor for tensor in model.graph.initializer}
+    filled = {}
+    for name, tensor in network.state_dict().items():
+        if name.endswith("num_batches_tracked"):
+            filled[name] = torch.zeros((), dtype=torch.long)
+            continue
+        if name not in stored:
+            raise WeightsError(f"{path}: {name} is missing")
+        values = np.array(numpy_helper.to_array(stored[name]), dtype=np.float32)
+        if values.shape != tuple(tensor.shape):
+            raise WeightsError(f"{path}: {name} is {values.shape}, the network has {tuple(tensor.shape)}")
+        filled[name] = torch.from_numpy(values)
+    network.load_state_dict(filled, assign=True)
+    return network.eval(), info

@@ -1,0 +1,290 @@
+"""The losses of the paper: of pixels, of features, and of the game against the discriminators.
+
+Each is a mean over the batch, a number at least 0 but for the generator's adversarial loss.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from jaxtyping import Float
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sparnet.config import Config
+from sparnet.network.discriminator import Features, Judgement
+
+FirstT = TypeVar("FirstT")
+SecondT = TypeVar("SecondT")
+
+
+class LossWeights(Config):
+    """What each loss of the generator counts for in its sum.
+
+    Source:
+        Equation 12. The values are the released code's; the paper's text lost them.
+    """
+
+    pixel: float = Field(default=100.0, ge=0)
+    """Weight of the pixel loss."""
+    adversarial: float = Field(default=1.0, ge=0)
+    """Weight of the adversarial loss."""
+    feature_matching: float = Field(default=10.0, ge=0)
+    """Weight of the feature matching loss."""
+    perceptual: float = Field(default=1.0, ge=0)
+    """Weight of the perceptual loss."""
+
+
+def pixel_loss(sr: Float[Tensor, "n c h w"], hr: Float[Tensor, "n c h w"]) -> Float[Tensor, ""]:
+    """Return `mean |sr - hr|`.
+
+    Raises:
+        ValueError: If the shapes differ; broadcasting would train in silence on nonsense.
+
+    Source:
+        Equations 1, 6 and 7.
+    """
+    return _mean_absolute_difference(sr, hr)
+
+
+def hinge_discriminator_loss(
+    *, hr_logits: Sequence[Float[Tensor, "..."]], sr_logits: Sequence[Float[Tensor, "..."]]
+) -> Float[Tensor, ""]:
+    """Return `0.5 * (mean relu(1 - hr_logits) + mean relu(1 + sr_logits))`, mean over discriminators.
+
+    Args:
+        hr_logits: What each discriminator says of originals.
+        sr_logits: What each says of the generator's pictures.
+
+    Raises:
+        ValueError: If the two come from different numbers of discriminators.
+
+    Source:
+        Equations 8, 9 and 13; hinge, and the factor 0.5, as in the released code.
+    """
+    losses = [
+        0.5 * (functional.relu(1 - hr.float()).mean() + functional.relu(1 + sr.float()).mean())
+        for hr, sr in _pairs("discriminators", hr_logits, sr_logits)
+    ]
+    return torch.stack(losses).mean()
+
+
+def hinge_generator_loss(*, sr_logits: Sequence[Float[Tensor, "..."]]) -> Float[Tensor, ""]:
+    """Return `-mean sr_logits`, mean over discriminators.
+
+    Source:
+        Equations 8 and 9, as in the released code.
+    """
+    return -torch.stack([logits.float().mean() for logits in sr_logits]).mean()
+
+
+def feature_matching_loss(*, sr: Sequence[Features], hr: Sequence[Features]) -> Float[Tensor, ""]:
+    """Return `mean |sr - hr|` of each layer, summed over layers, mean over discriminators.
+
+    Args:
+        sr: Each discriminator's features of the generator's pictures.
+        hr: Each discriminator's features of the originals; no gradient flows into them.
+
+    Raises:
+        TypeError: If one is not features, but pictures for instance.
+        ValueError: If layers or shapes differ.
+
+    Source:
+        Equation 10.
+    """
+    losses = [_feature_loss(made, original) for made, original in _pairs("discriminators", sr, hr)]
+    return torch.stack(losses).mean()
+
+
+def perceptual_loss(
+    *, sr: Features, hr: Features, layer_weights: Sequence[float] | None = None
+) -> Float[Tensor, ""]:
+    """Return `mean |sr - hr|` of each layer, weighted and summed over layers.
+
+    Args:
+        sr: A fixed network's features of the generator's pictures.
+        hr: Its features of the originals; no gradient flows into them.
+        layer_weights: What each layer counts for; None is 1 each, as in the release.
+
+    Raises:
+        TypeError: If one is not features, but pictures for instance.
+        ValueError: If layers or shapes differ.
+
+    Source:
+        Equation 11. Paper: features. Released code: pictures, by mistake, at first. Here: features.
+    """
+    return _feature_loss(sr, hr, layer_weights)
+
+
+class PerceptualLoss(nn.Module):
+    """Compare pictures by the features that a fixed network makes of them.
+
+    It takes pictures and makes the features itself, in `Features`, so that nothing else can be
+    compared.
+
+    Args:
+        trunk: The network: pictures in [-1, 1] to a list of feature maps. It is frozen here.
+        layer_weights: What each layer counts for; None is 1 each, as in the release.
+
+    Source:
+        Equation 11.
+    """
+
+    def __init__(self, trunk: nn.Module, *, layer_weights: Sequence[float] | None = None) -> None:
+        super().__init__()
+        self.trunk = trunk.eval().requires_grad_(requires_grad=False)
+        self.layer_weights = None if layer_weights is None else tuple(layer_weights)
+
+    def forward(self, sr: Float[Tensor, "n 3 h w"], hr: Float[Tensor, "n 3 h w"]) -> Float[Tensor, ""]:
+        """Return the perceptual loss of `sr` against `hr`; gradients flow into `sr` only."""
+        with torch.no_grad():
+            hr_features = Features(self.trunk(hr))
+        return perceptual_loss(sr=Features(self.trunk(sr)), hr=hr_features, layer_weights=self.layer_weights)
+
+
+@dataclass(frozen=True)
+class GeneratorLosses:
+    """The four losses of the generator, each before its weight; None where it was not asked for."""
+
+    pixel: Float[Tensor, ""] | None = None
+    adversarial: Float[Tensor, ""] | None = None
+    feature_matching: Float[Tensor, ""] | None = None
+    perceptual: Float[Tensor, ""] | None = None
+
+    def total(self, weights: LossWeights) -> Float[Tensor, ""]:
+        """Return the weighted sum, what the generator is trained on.
+
+        Raises:
+            ValueError: If a loss with a weight above 0 is missing, or all weights are 0.
+
+        Source:
+            Equation 12.
+        """
+        terms = []
+        for name, weight in weights.model_dump().items():
+            loss = getattr(self, name)
+            if weight == 0:
+                continue
+            if loss is None:
+                raise ValueError(f"the {name} loss has weight {weight:g} but was not computed")
+            terms.append(weight * loss)
+        if not terms:
+            raise ValueError("every loss of the generator has weight 0: there is nothing to train on")
+        return torch.stack(terms).sum()
+
+    def named(self) -> dict[str, float]:
+        """Return the losses that there are by their names in the log, as numbers."""
+        return {
+            f"loss/{name}": loss.item()
+            for name in LossWeights.model_fields
+            if (loss := getattr(self, name)) is not None
+        }
+
+
+def generator_losses(
+    *,
+    sr: Float[Tensor, "n 3 h w"],
+    hr: Float[Tensor, "n 3 h w"],
+    discriminator: nn.Module | None,
+    perceptual: PerceptualLoss | None,
+    weights: LossWeights,
+) -> GeneratorLosses:
+    """Compute the losses of the generator that have a weight; gradients flow into `sr` only.
+
+    The discriminator's parameters get no gradient: it is frozen while it judges.
+
+    Args:
+        sr: The generator's pictures, RGB around [-1, 1].
+        hr: The originals.
+        discriminator: A `MultiScaleDiscriminator`, bare: a data-parallel wrapper would wait for
+            gradients that never come. None if neither of its losses has a weight.
+        perceptual: None if the loss has no weight.
+        weights: Those of the sum; a loss of weight 0 is not computed.
+
+    Raises:
+        ValueError: If what a loss needs is None.
+    """
+    adversarial = feature_matching = None
+    if weights.adversarial > 0 or weights.feature_matching > 0:
+        if discriminator is None:
+            raise ValueError("the adversarial and feature matching losses need a discriminator")
+        with frozen(discriminator):
+            sr_judgements: list[Judgement] = discriminator(sr)
+            if weights.feature_matching > 0:
+                with torch.no_grad():
+                    hr_judgements: list[Judgement] = discriminator(hr)
+                feature_matching = feature_matching_loss(
+                    sr=[each.features for each in sr_judgements], hr=[each.features for each in hr_judgements]
+                )
+            if weights.adversarial > 0:
+                adversarial = hinge_generator_loss(sr_logits=[each.logits for each in sr_judgements])
+    if weights.perceptual > 0 and perceptual is None:
+        raise ValueError("the perceptual loss needs a network to make features")
+    return GeneratorLosses(
+        pixel=pixel_loss(sr, hr) if weights.pixel > 0 else None,
+        adversarial=adversarial,
+        feature_matching=feature_matching,
+        perceptual=perceptual(sr, hr) if weights.perceptual > 0 and perceptual is not None else None,
+    )
+
+
+def discriminator_loss(
+    discriminator: Callable[[Tensor], list[Judgement]],
+    *,
+    sr: Float[Tensor, "n 3 h w"],
+    hr: Float[Tensor, "n 3 h w"],
+) -> Float[Tensor, ""]:
+    """Let the discriminators judge both pictures and return their loss.
+
+    `sr` is detached: nothing flows into the generator.
+
+    Source:
+        Equation 13.
+    """
+    return hinge_discriminator_loss(
+        hr_logits=[each.logits for each in discriminator(hr)],
+        sr_logits=[each.logits for each in discriminator(sr.detach())],
+    )
+
+
+@contextmanager
+def frozen(module: nn.Module) -> Iterator[None]:
+    """Keep gradients from the parameters of `module` in what is computed meanwhile."""
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    for parameter in trained:
+        parameter.requires_grad = False
+    try:
+        yield
+    finally:
+        for parameter in trained:
+            parameter.requires_grad = True
+
+
+def _feature_loss(
+    sr: Features, hr: Features, layer_weights: Sequence[float] | None = None
+) -> Float[Tensor, ""]:
+    for features in (sr, hr):
+        if not isinstance(features, Features):
+            raise TypeError(f"this loss compares Features, got {type(features).__name__}")
+    losses = [
+        _mean_absolute_difference(made, original) for made, original in _pairs("layers", sr, hr.detach())
+    ]
+    if layer_weights is None:
+        return torch.stack(losses).sum()
+    weighted = [weight * loss for weight, loss in _pairs("layer weights", layer_weights, losses)]
+    return torch.stack(weighted).sum()
+
+
+def _mean_absolute_difference(sr: Tensor, hr: Tensor) -> Tensor:
+    if sr.shape != hr.shape:
+        raise ValueError(f"sr and hr must have one shape, got {tuple(sr.shape)} and {tuple(hr.shape)}")
+    return functional.l1_loss(sr.float(), hr.float())
+
+
+def _pairs(what: str, first: Sequence[FirstT], second: Sequence[SecondT]) -> Iterable[tuple[FirstT, SecondT]]:
+    if len(first) != len(second):
+        raise ValueError(f"{what} must match one to one, got {len(first)} and {len(second)}")
+    return zip(first, second, strict=True)

@@ -1,0 +1,129 @@
+"""A recipe says all that a training is; it comes from TOML and is saved beside its results."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+from pydantic import Field, model_validator
+
+from sparnet.config import Config, parse_config, read_toml, set_values
+from sparnet.data.batches import AugmentConfig
+from sparnet.errors import RecipeError
+from sparnet.network.config import NetworkConfig
+from sparnet.network.presets import PRESETS, preset
+
+
+class DataConfig(Config):
+    """Which faces are trained and judged on."""
+
+    train: tuple[str, ...]
+    """Packs or folders of square faces, relative to the recipe's working folder."""
+    terms: tuple[str, ...] | None = None
+    """Train only on pictures of a pack under these terms of use; None takes all."""
+    holdout_people: int = Field(default=0, ge=0)
+    """People whose pictures are not trained on but judged on, chosen by the hash of their identity."""
+    validation: str | None = None
+    """Pack or folder to judge on instead of people held out."""
+    validation_images: int = Field(default=64, ge=1)
+    """Faces judged at each evaluation: the first so many of those held out."""
+    validation_framing: float = Field(default=0.85, gt=0, le=1)
+    """Central share of a validation picture's side that is cut out and resized to `image_size`."""
+    augment: AugmentConfig = AugmentConfig()
+    """How training faces are varied."""
+
+
+class TrainConfig(Config):
+    """How the network is optimised. Lengths are in images seen, whatever the batch size."""
+
+    total_images: int = Field(default=3_600_000, ge=1)
+    """Length of the training."""
+    batch_size: int = Field(default=32, ge=1)
+    """Images a step, over all devices."""
+    learning_rate: float = Field(default=2e-4, gt=0)
+    """Step size of Adam, at its highest."""
+    betas: tuple[float, float] = (0.9, 0.99)
+    """Adam's decay rates."""
+    schedule: Literal["fixed", "cosine"] = "fixed"
+    """Whether the learning rate stays (paper) or rises linearly and falls as a cosine (ours)."""
+    warmup_images: int = Field(default=0, ge=0)
+    """Images over which the learning rate rises from 0."""
+    final_learning_rate: float = Field(default=0.0, ge=0)
+    """Where the cosine ends, as a share of `learning_rate`."""
+    loss: Literal["l1", "charbonnier"] = "l1"
+    """Pixel loss: equation 1 (l1), or sqrt(d^2 + 1e-6)."""
+    ema_halflife_images: int = Field(default=0, ge=0)
+    """Images after which the running average of the weights has forgotten half; 0 keeps no average."""
+    ema_rampup: float = Field(default=0.05, gt=0)
+    """The half-life is at most this share of the images seen, so that a young average is young."""
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    """Arithmetic of the network: float32, or bfloat16 where it is safe."""
+    channels_last: bool = False
+    """Memory layout: channels innermost, faster on CPUs with bf16 and on tensor cores."""
+    compile: bool = False
+    """Whether torch.compile makes the network faster, at the price of a slow start."""
+    evaluate_every_images: int = Field(default=20_000, ge=1)
+    """Images between two evaluations."""
+    save_every_images: int = Field(default=20_000, ge=1)
+    """Images between two saved states."""
+    log_every_images: int = Field(default=320, ge=1)
+    """Images between two lines of the log."""
+
+
+class Recipe(Config):
+    """A training from faces to weights."""
+
+    name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
+    """Name of the model made."""
+    seed: int = Field(default=0, ge=0)
+    """Every random number of the run follows from it."""
+    upscale_factor: Literal[4, 8, 16] = 8
+    """How much larger the output is than the low-resolution face."""
+    initial_weights: str | None = None
+    """Model (name or file) whose weights the training starts from; None starts from chance."""
+    network: NetworkConfig
+    """The architecture: the name of a preset, or a table whose `preset` is changed by its other keys."""
+    data: DataConfig
+    """The faces."""
+    train: TrainConfig = TrainConfig()
+    """The optimisation."""
+
+    @model_validator(mode="after")
+    def _check(self) -> "Recipe":
+        lr_size = self.network.image_size // self.upscale_factor
+        if self.network.input_size is not None and self.network.input_size != lr_size:
+            raise ValueError(
+                f"network.input_size must be {lr_size} px (image_size / upscale_factor), "
+                f"got {self.network.input_size}"
+            )
+        if self.data.holdout_people == 0 and self.data.validation is None:
+            raise ValueError("name data.validation, or hold out people by data.holdout_people")
+        return self
+
+
+def load_recipe(path: Path, assignments: tuple[str, ...] = ()) -> Recipe:
+    """Read a recipe from TOML, with values changed as `--set key=value` does.
+
+    Raises:
+        RecipeError: With one line for the first mistake.
+    """
+    return parse_recipe(set_values(read_toml(path), assignments), source=str(path))
+
+
+def parse_recipe(values: dict[str, Any], *, source: str) -> Recipe:
+    """Check a recipe given as nested dictionaries; a network may be the name of a preset."""
+    values = dict(values)
+    network = values.get("network")
+    if isinstance(network, str):
+        network = {"preset": network}
+    if isinstance(network, dict) and "preset" in network:
+        name = network["preset"]
+        if name not in PRESETS:
+            raise RecipeError(f"{source}: network.preset must be one of {', '.join(PRESETS)}, got {name!r}")
+        changes = {key: value for key, value in network.items() if key != "preset"}
+        values["network"] = preset(name).model_dump() | changes
+    return parse_config(Recipe, values, source=source)
+
+
+def recipe_to_toml(recipe: Recipe) -> str:
+    """Write a resolved recipe, architecture spelt out; what is None is left out."""
+    return tomli_w.dumps(recipe.model_dump(mode="json", exclude_none=True))

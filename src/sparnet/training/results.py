@@ -1,0 +1,88 @@
+"""What a run leaves behind for others: a model file, its scores, and a picture of test faces."""
+
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+from sparnet.data.validation import Validation
+from sparnet.export import describe, export_onnx
+from sparnet.metrics.y_sparnet import psnr_y, ssim_y
+from sparnet.network.generator import SPARNet
+from sparnet.training.recipe import Recipe
+
+MODEL_FILE, SCORES_FILE, FACES_FILE = "model.onnx", "scores.json", "faces.png"
+FACES_SHOWN = 12
+
+
+def write_results(
+    recipe: Recipe,
+    run: Path,
+    network: SPARNet,
+    validation: Validation,
+    sr: UInt8[np.ndarray, "n h w 3"],
+    *,
+    images_seen: int,
+) -> dict[str, float]:
+    """Write the model file, `scores.json` and `faces.png` of a run, and return the scores.
+
+    Args:
+        recipe: The resolved recipe.
+        run: The run's folder.
+        network: The network to ship: the averaged weights.
+        validation: The faces judged by.
+        sr: What the network makes of them.
+        images_seen: Training time.
+    """
+    scores = {
+        "psnr_y": _mean([psnr_y(a, b) for a, b in zip(sr, validation.hr, strict=True)]),
+        "ssim_y": _mean([ssim_y(a, b) for a, b in zip(sr, validation.hr, strict=True)]),
+        "bicubic_psnr_y": _mean([psnr_y(a, b) for a, b in zip(validation.lr_up, validation.hr, strict=True)]),
+        "bicubic_ssim_y": _mean([ssim_y(a, b) for a, b in zip(validation.lr_up, validation.hr, strict=True)]),
+    }
+    info = describe(
+        network,
+        name=recipe.name,
+        task="upscale",
+        upscale_factor=recipe.upscale_factor,
+        license="see the data's terms",
+        trained_on=", ".join(Path(folder).name for folder in recipe.data.train),
+        recipe=f"recipe {recipe.name}, seed {recipe.seed}",
+        images_seen=images_seen,
+    )
+    export_onnx(network, run / MODEL_FILE, info)
+    report = {"images_seen": images_seen, "faces": len(sr), "validation": scores}
+    _write(run / SCORES_FILE, (json.dumps(report, indent=2) + "\n").encode())
+    encoded, png = cv2.imencode(".png", cv2.cvtColor(draw_faces(validation, sr), cv2.COLOR_RGB2BGR))
+    if not encoded:
+        raise RuntimeError("OpenCV could not encode the picture of test faces")
+    _write(run / FACES_FILE, png.tobytes())
+    return scores
+
+
+def draw_faces(validation: Validation, sr: UInt8[np.ndarray, "n h w 3"]) -> UInt8[np.ndarray, "h2 w2 3"]:
+    """Draw up to twelve faces spread evenly over the set, each as lr, bicubic, sr, hr, two a row."""
+    chosen = np.linspace(0, len(sr) - 1, min(FACES_SHOWN, len(sr))).round().astype(int)
+    strips = []
+    for index in chosen:
+        hr = validation.hr[index]
+        times = hr.shape[0] // validation.lr.shape[1]
+        lr = validation.lr[index].repeat(times, axis=0).repeat(times, axis=1)
+        strips.append(np.concatenate([lr, validation.lr_up[index], sr[index], hr], axis=1))
+    if len(strips) % 2:
+        strips.append(np.full_like(strips[0], 255))
+    gap = np.full((strips[0].shape[0], 8, 3), 255, dtype=np.uint8)
+    rows = [np.concatenate([strips[i], gap, strips[i + 1]], axis=1) for i in range(0, len(strips), 2)]
+    return np.concatenate(rows)
+
+
+def _mean(values: list[float]) -> float:
+    return float(np.mean(values))
+
+
+def _write(path: Path, content: bytes) -> None:
+    partial = path.with_name(path.name + ".partial")
+    partial.write_bytes(content)
+    partial.replace(path)

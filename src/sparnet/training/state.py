@@ -1,0 +1,91 @@
+"""All that a run is, in one file, written whole or not at all."""
+
+import hashlib
+import io
+import os
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sparnet.errors import WeightsError
+
+_DIGEST_BYTES = 32
+KEEP_STATES = 2
+"""Saved states that are kept: the last, and the one before in case the last is damaged."""
+
+
+@dataclass
+class TrainState:
+    """Everything that changes while a network is trained."""
+
+    images_seen: int
+    """Training time."""
+    modules: dict[str, dict[str, Any]]
+    """State dicts of networks, their averages and optimisers, by name."""
+
+    def save(self, run: Path) -> Path:
+        """Write the state into the run's folder: under another name first, then renamed.
+
+        The file ends in the SHA-256 of what is before it. Older states are removed afterwards.
+        """
+        buffer = io.BytesIO()
+        torch.save({"images_seen": self.images_seen, "modules": self.modules}, buffer)
+        content = buffer.getvalue()
+        path = run / f"state-{self.images_seen:012d}.pt"
+        partial = path.with_suffix(".partial")
+        with partial.open("wb") as file:
+            file.write(content)
+            file.write(hashlib.sha256(content).digest())
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+        for old in saved_states(run)[:-KEEP_STATES]:
+            old.unlink()
+        return path
+
+    @classmethod
+    def load(cls, path: Path) -> "TrainState":
+        """Read one state.
+
+        Raises:
+            WeightsError: If the file is missing, cut short or altered.
+        """
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise WeightsError(f"{path}: cannot be read ({error.strerror})") from None
+        body, digest = content[:-_DIGEST_BYTES], content[-_DIGEST_BYTES:]
+        if hashlib.sha256(body).digest() != digest:
+            raise WeightsError(f"{path}: damaged or half-written (its checksum does not match)")
+        try:
+            saved = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+            return cls(images_seen=saved["images_seen"], modules=saved["modules"])
+        except (pickle.UnpicklingError, RuntimeError, KeyError, TypeError, EOFError) as error:
+            raise WeightsError(f"{path}: not a training state ({error})") from None
+
+
+def saved_states(run: Path) -> list[Path]:
+    """List a run's saved states, oldest first."""
+    return sorted(run.glob("state-*.pt"))
+
+
+def load_newest(run: Path) -> tuple[TrainState, list[str]]:
+    """Load the newest sound state of a run.
+
+    Returns:
+        The state, and a line for each damaged one that was passed over.
+
+    Raises:
+        WeightsError: If no sound state is there.
+    """
+    refused: list[str] = []
+    for path in reversed(saved_states(run)):
+        try:
+            return TrainState.load(path), refused
+        except WeightsError as error:
+            refused.append(str(error))
+    reason = "; ".join(refused) or f"{run}: no saved state to resume from"
+    raise WeightsError(reason)

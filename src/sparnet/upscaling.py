@@ -1,0 +1,199 @@
+"""Enlarge tiny faces: what the paper's SPARNet is for."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from sparnet.engine import Engine, open_engine
+from sparnet.engine.base import Precision
+from sparnet.errors import ImageError, WeightsError
+from sparnet.image import Image, resize_bicubic
+from sparnet.weights.catalog import DEFAULT_UPSCALE, model_for_factor
+from sparnet.weights.info import ModelInfo
+
+SMALLEST_PX = 4
+"""Faces with a shorter side hold nothing to enlarge."""
+DEFAULT_FACTOR = 8
+
+
+@dataclass(frozen=True)
+class PreparedFace:
+    """A face as the network reads it, and the way back."""
+
+    lr_up: Image
+    """Square, `info.input_size` a side."""
+    height: int
+    """Rows of the result that are the face; the others are padding."""
+    width: int
+    """Columns of the result that are the face."""
+    notes: tuple[str, ...]
+    """What a person should know: that the face is not of the size the model was trained for."""
+
+
+@dataclass(frozen=True)
+class UpscaledFace:
+    """A face enlarged."""
+
+    sr: Image
+    """What the network made."""
+    bicubic: Image
+    """Plain bicubic enlargement to the same size."""
+    notes: tuple[str, ...]
+    """What a person should know about this face."""
+
+
+def prepare_face(face: Image, info: ModelInfo) -> PreparedFace:
+    """Enlarge a face bicubically to what the network reads, padding it to a square if it is none.
+
+    Args:
+        face: A face as it is, at best `image_size / upscale_factor` px a side.
+        info: The model's description.
+
+    Raises:
+        ImageError: If the face is too small to hold anything, or larger than the result would be.
+    """
+    rows, columns = face.shape[:2]
+    side, full = max(rows, columns), info.image_size
+    factor = info.upscale_factor or DEFAULT_FACTOR
+    expected = full // factor
+    if min(rows, columns) < SMALLEST_PX:
+        raise ImageError(
+            f"{columns} x {rows} px is too small: expected a face of about {expected} x {expected} px, "
+            f"at least {SMALLEST_PX} px a side"
+        )
+    if side > full:
+        raise ImageError(
+            f"{columns} x {rows} px is larger than the {full} x {full} px this model makes; "
+            "crop a tiny face first, or use sparnet restore for photos"
+        )
+    notes = []
+    if (rows, columns) != (expected, expected):
+        shape = "not square, padded; " if rows != columns else ""
+        made = f"{round(columns * full / side)} x {round(rows * full / side)}"
+        notes.append(
+            f"{columns} x {rows} px, where {expected} x {expected} is expected: {shape}enlarged to {made} px"
+        )
+    if side > 2 * expected:
+        notes.append(f"a face this large may lose detail: {info.name} knows faces of {expected} px")
+    top, left = (side - rows) // 2, (side - columns) // 2
+    margins = ((top, side - rows - top), (left, side - columns - left), (0, 0))
+    square = np.pad(face, margins, mode="edge") if rows != columns else face
+    lr_up = resize_bicubic(square, info.input_size, info.input_size)
+    return PreparedFace(lr_up, round(rows * full / side), round(columns * full / side), tuple(notes))
+
+
+class Upscaler:
+    """A model kept loaded, for many faces.
+
+    Args:
+        model: Name of a model of the catalog, or path of a model file; None takes the one for
+            `upscale_factor`.
+        upscale_factor: 4, 8 or 16; None takes the model's own, or 8.
+        engine: See `sparnet.engine.open_engine`.
+        precision: Arithmetic of the engine.
+        threads: Threads of the engine; None uses all cores.
+
+    Raises:
+        WeightsError: If there is no such model, or it enlarges by another factor.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | None = None,
+        *,
+        upscale_factor: int | None = None,
+        engine: str = "openvino",
+        precision: Precision = "fp32",
+        threads: int | None = None,
+    ) -> None:
+        if model is None:
+            wanted = upscale_factor or DEFAULT_FACTOR
+            model = DEFAULT_UPSCALE if wanted == DEFAULT_FACTOR else model_for_factor(wanted)
+        self.engine: Engine = open_engine(model, engine=engine, precision=precision, threads=threads)
+        self.info = self.engine.info
+        if self.info.task != "upscale":
+            raise WeightsError(
+                f"{self.info.name} restores photos (sparnet restore); it does not enlarge tiny faces"
+            )
+        if upscale_factor is not None and upscale_factor != self.info.upscale_factor:
+            raise WeightsError(
+                f"{self.info.name} enlarges x{self.info.upscale_factor}, not x{upscale_factor}; "
+                "name another model, or leave the factor out"
+            )
+
+    def prepare(self, face: Image) -> PreparedFace:
+        """See `prepare_face`."""
+        return prepare_face(face, self.info)
+
+    def run(self, faces: Sequence[PreparedFace]) -> list[UpscaledFace]:
+        """Enlarge prepared faces in one batch."""
+        if not faces:
+            return []
+        full = self.info.image_size
+        made = self.engine.run(np.stack([face.lr_up for face in faces]))
+        results = []
+        for face, sr in zip(faces, made, strict=True):
+            top, left = (full - face.height) // 2, (full - face.width) // 2
+            window = np.s_[top : top + face.height, left : left + face.width]
+            bicubic = resize_bicubic(face.lr_up, full, full)
+            results.append(
+                UpscaledFace(
+                    np.ascontiguousarray(sr[window]), np.ascontiguousarray(bicubic[window]), face.notes
+                )
+            )
+        return results
+
+    def upscale(self, face: Image) -> Image:
+        """Enlarge one face.
+
+        Args:
+            face: A tiny face, aligned or roughly cropped.
+
+        Returns:
+            The enlarged face, its longer side `info.image_size` px.
+
+        Raises:
+            ImageError: If the face is too small or too large.
+        """
+        return self.run([self.prepare(face)])[0].sr
+
+
+def upscale(
+    image: Image,
+    model: str | Path | None = None,
+    *,
+    upscale_factor: int | None = None,
+    engine: str = "openvino",
+) -> Image:
+    """Enlarge a tiny face; to enlarge many, keep an `Upscaler`.
+
+    Args:
+        image: An aligned or roughly cropped face, at best 16 x 16 px for x8.
+        model: Name or file of a model; None takes the default for `upscale_factor`, `sparnet-x8`.
+        upscale_factor: 4, 8 or 16; None takes the model's own.
+        engine: See `sparnet.engine.open_engine`.
+
+    Returns:
+        The enlarged face, 128 px for the default model.
+
+    Raises:
+        ImageError: If the picture is too small or too large.
+        WeightsError: If there is no such model.
+    """
+    return Upscaler(model, upscale_factor=upscale_factor, engine=engine).upscale(image)
+
+
+def side_by_side(pictures: Sequence[Image], *, gap_px: int = 4) -> Image:
+    """Put pictures beside each other on white, in order; lower ones are enlarged without smoothing."""
+    height = max(picture.shape[0] for picture in pictures)
+    columns: list[np.ndarray] = []
+    for picture in pictures:
+        times = max(1, height // picture.shape[0])
+        shown = picture.repeat(times, axis=0).repeat(times, axis=1)
+        canvas = np.full((height, shown.shape[1], 3), 255, dtype=np.uint8)
+        top = (height - shown.shape[0]) // 2
+        canvas[top : top + shown.shape[0]] = shown
+        columns += [canvas, np.full((height, gap_px, 3), 255, dtype=np.uint8)]
+    return np.concatenate(columns[:-1], axis=1)

@@ -1,0 +1,137 @@
+"""The models that are known by name: those we ship, and those the user took in."""
+
+import functools
+import json
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from sparnet.config import Config
+from sparnet.errors import WeightsError
+from sparnet.weights.auxiliary import check_sha256
+from sparnet.weights.folders import locate_weights_file, user_cache_folder, weights_folders
+from sparnet.weights.info import ModelInfo
+
+SHIPPED_FOLDER = Path(__file__).parent
+SUFFIX = ".onnx"
+CATALOG_FILE = "catalog.json"
+DEFAULT_UPSCALE = "sparnet-x8"
+DEFAULT_RESTORE = "sparnet-hd-light"
+
+
+class CatalogEntry(Config):
+    """A model that is known by name."""
+
+    file: str
+    """The file's name."""
+    sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    """Hash of the whole file; it is checked whenever the model is loaded."""
+    bytes: int
+    """The file's size."""
+    info: ModelInfo
+    """What the file says of itself."""
+
+
+class Catalog(Config):
+    """Models by name."""
+
+    models: dict[str, CatalogEntry] = {}
+
+
+def read_catalog(folder: Path) -> Catalog:
+    """Read a folder's catalog; empty where there is none.
+
+    Raises:
+        WeightsError: If the file is not a catalog.
+    """
+    path = folder / CATALOG_FILE
+    try:
+        return Catalog.model_validate_json(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return Catalog()
+    except OSError as error:
+        raise WeightsError(f"{path}: cannot be read ({error.strerror})") from None
+    except (ValidationError, UnicodeDecodeError):
+        raise WeightsError(f"{path}: damaged; remove it and import the models again") from None
+
+
+def write_catalog(folder: Path, catalog: Catalog) -> None:
+    """Write a folder's catalog, by rename."""
+    text = json.dumps(catalog.model_dump(mode="json"), indent=2, sort_keys=True) + "\n"
+    partial = folder / (CATALOG_FILE + ".partial")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(folder / CATALOG_FILE)
+
+
+@functools.cache
+def shipped_models() -> dict[str, CatalogEntry]:
+    """List the models that come with the package."""
+    return read_catalog(SHIPPED_FOLDER).models
+
+
+def imported_models() -> dict[str, CatalogEntry]:
+    """List the models that the user took in by `sparnet models import`."""
+    return read_catalog(user_cache_folder()).models
+
+
+def known_models() -> dict[str, CatalogEntry]:
+    """List all models known by name; a shipped one wins over an imported one of the same name."""
+    return imported_models() | shipped_models()
+
+
+def locate_model(entry: CatalogEntry) -> Path | None:
+    """Return where a known model's file lies, or None if it is not there."""
+    found = locate_weights_file(entry.file)
+    if found is not None:
+        return found
+    shipped = SHIPPED_FOLDER / entry.file
+    return shipped if shipped.is_file() else None
+
+
+def find_model(name_or_path: str | Path) -> Path:
+    """Return the file of a model, verified if it is a known one.
+
+    Args:
+        name_or_path: A name of the catalog, or the path of a model file.
+
+    Raises:
+        WeightsError: If there is no such model or file, or its hash is wrong.
+    """
+    name = str(name_or_path)
+    known = known_models()
+    if name in known:
+        entry = known[name]
+        path = locate_model(entry)
+        if path is None:
+            searched = " and ".join(str(folder) for folder in weights_folders())
+            raise WeightsError(f"{name}: its file {entry.file} is missing from {searched}; reinstall sparnet")
+        check_sha256(path, entry.sha256)
+        return path
+    path = Path(name_or_path).expanduser()
+    if path.is_file():
+        return path
+    if path.suffix == SUFFIX or len(path.parts) > 1:
+        raise WeightsError(f"{name}: no such model file")
+    raise WeightsError(f"no model '{name}'; have: {', '.join(known) or 'none'} (or name a model file)")
+
+
+def model_for_factor(upscale_factor: int) -> str:
+    """Choose the model that enlarges by a factor.
+
+    Raises:
+        WeightsError: If none of the known ones does.
+    """
+    known = known_models()
+    fitting = [name for name, entry in known.items() if entry.info.upscale_factor == upscale_factor]
+    preferred = f"sparnet-x{upscale_factor}"
+    if preferred in fitting:
+        return preferred
+    if fitting:
+        return fitting[0]
+    have = ", ".join(
+        f"{name} (x{e.info.upscale_factor})" for name, e in known.items() if e.info.upscale_factor
+    )
+    raise WeightsError(
+        f"no model enlarges x{upscale_factor}; have: {have or 'none'}. "
+        "Train one (sparnet train) and name its file with -m"
+    )

@@ -1,0 +1,68 @@
+"""Where files of weights are looked for. Nothing is downloaded here."""
+
+import os
+import sys
+from pathlib import Path
+
+from sparnet.errors import WeightsError
+
+WEIGHTS_VARIABLE = "SPARNET_WEIGHTS"
+"""Name of the environment variable that names a folder to search first."""
+
+
+def user_cache_folder() -> Path:
+    """Return the user's folder for sparnet's files, as the operating system has it; it may not exist."""
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "sparnet"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "sparnet"
+    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    # The XDG specification: a relative path is to be ignored.
+    return (named if named.is_absolute() else Path.home() / ".cache") / "sparnet"
+
+
+def weights_folders() -> list[Path]:
+    """List the folders that are searched, first the one that SPARNET_WEIGHTS names.
+
+    Raises:
+        WeightsError: If SPARNET_WEIGHTS names no folder.
+    """
+    named = os.environ.get(WEIGHTS_VARIABLE)
+    if not named:
+        return [user_cache_folder()]
+    folder = Path(named).expanduser()
+    if not folder.is_dir():
+        raise WeightsError(f"{WEIGHTS_VARIABLE}={named}: no such folder; correct or unset it")
+    return [folder, user_cache_folder()]
+
+
+def locate_weights_file(name: str) -> Path | None:
+    """Return the first file called `name` in the folders, or None.
+
+    Raises:
+        ValueError: If `name` is a path rather than a file's name.
+        WeightsError: If SPARNET_WEIGHTS names no folder.
+    """
+    if not name or Path(name).name != name:
+        raise ValueError(f"expected a file's name without folders, got {name!r}")
+    candidates = (folder / name for folder in weights_folders())
+    return next((path for path in candidates if path.is_file()), None)
+
+
+def find_weights_file(name: str, *, remedy: str | None = None) -> Path:
+    """Return the first file called `name` in the folders.
+
+    Args:
+        name: The file's name.
+        remedy: What to do if it is missing, where more is known than to put it there.
+
+    Raises:
+        ValueError: If `name` is a path rather than a file's name.
+        WeightsError: If it is in none of them.
+    """
+    path = locate_weights_file(name)
+    if path is None:
+        searched = " and ".join(str(folder) for folder in weights_folders())
+        remedy = remedy or f"put it there, or name the folder that has it in {WEIGHTS_VARIABLE}"
+        raise WeightsError(f"{name}: not found in {searched}; {remedy}")
+    return path
