@@ -3,6 +3,8 @@
 The whole set lies on the device as uint8; crops, turns and resizing happen there.
 """
 
+import os
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +15,7 @@ from torch.nn import functional
 
 from sparnet.config import Config
 from sparnet.data.faces import FaceSet
+from sparnet.degradation import RELEASE, DegradationConfig, degrade_pair
 
 CROP_STEP_PX = 4
 """Crop sides are multiples of this, so that a batch is resized in few calls."""
@@ -74,25 +77,68 @@ class Sampler:
         return generator.random(5)
 
 
+@dataclass(frozen=True)
+class Pair:
+    """A batch to train on, as 8-bit pictures."""
+
+    hr: UInt8[Tensor, "n 3 s s"]
+    """Originals."""
+    lr_up: UInt8[Tensor, "n 3 t t"]
+    """What the network reads in their place."""
+
+
 class FaceBatches:
     """Makes training batches on a device.
 
     Args:
         faces: The set; copied to `device` once.
         image_size: Side of the faces made, in px.
+        input_size: Side of what the network reads, in px.
+        upscale_factor: How much smaller the low-resolution faces are.
+        degradation: Equation 14 instead of plain bicubic reduction; None for the latter.
         augment: How they are varied.
         seed: Seed of the run.
         device: Where the set lies and the batches are made.
     """
 
     def __init__(
-        self, faces: FaceSet, *, image_size: int, augment: AugmentConfig, seed: int, device: torch.device
+        self,
+        faces: FaceSet,
+        *,
+        image_size: int,
+        input_size: int,
+        upscale_factor: int = 8,
+        degradation: DegradationConfig | None = None,
+        augment: AugmentConfig,
+        seed: int,
+        device: torch.device,
     ) -> None:
         self.image_size = image_size
+        self.input_size = input_size
+        self.upscale_factor = upscale_factor
+        self.degradation = degradation
+        self._pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1))
         self.augment = augment
         self.sampler = Sampler(len(faces), seed=seed)
         self.sizes = faces.sizes
         self.pixels = torch.from_numpy(faces.pixels).permute(0, 3, 1, 2).to(device)
+
+    def pairs(self, indices: range) -> "Pair":
+        """Return the faces of images `indices`, and what the network reads in their place."""
+        hr = self.batch(indices)
+        if self.degradation is None:
+            return Pair(hr, make_lr_up(hr, upscale_factor=self.upscale_factor, size=self.input_size))
+        originals = hr.permute(0, 2, 3, 1).cpu().numpy()
+        made = list(self._pool.map(self._degrade, originals, indices))
+        return Pair(*(self._to_device([pair[side] for pair in made]) for side in (0, 1)))
+
+    def _degrade(self, hr: np.ndarray, index: int) -> tuple[np.ndarray, np.ndarray]:
+        chance = np.random.Philox(key=[self.sampler.seed, 1], counter=[0, index, 0, 0])
+        generator = np.random.Generator(chance)
+        return degrade_pair(np.ascontiguousarray(hr), generator, self.degradation or RELEASE)
+
+    def _to_device(self, pictures: list[np.ndarray]) -> Tensor:
+        return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).to(self.pixels.device)
 
     def batch(self, indices: range) -> UInt8[Tensor, "n 3 s s"]:
         """Return the augmented faces of images `indices` as 8-bit pictures."""
@@ -136,11 +182,19 @@ def resize_bicubic(pictures: UInt8[Tensor, "n 3 h w"], size: int) -> UInt8[Tenso
     """
     if pictures.shape[-2:] == (size, size):
         return pictures
-    whole = pictures if pictures.device.type == "cpu" else pictures.float()
-    resized = functional.interpolate(
-        whole, size=(size, size), mode="bicubic", antialias=True, align_corners=False
-    )
-    return resized.round().clamp(0, 255).to(torch.uint8) if resized.is_floating_point() else resized
+    if pictures.device.type == "cpu":
+        return functional.interpolate(pictures, (size, size), mode="bicubic", antialias=True)
+    return resize_bicubic_by_floats(pictures, size)
+
+
+def resize_bicubic_by_floats(
+    pictures: UInt8[Tensor, "n 3 h w"], size: int
+) -> UInt8[Tensor, "n 3 size size"]:
+    """Resize across, then down, each rounded to 8 bits: where there is no 8-bit kernel (GPUs)."""
+    for shape in ((pictures.shape[-2], size), (size, size)):
+        resized = functional.interpolate(pictures.float(), shape, mode="bicubic", antialias=True)
+        pictures = resized.round().clamp(0, 255).to(torch.uint8)
+    return pictures
 
 
 def make_lr_up(

@@ -7,6 +7,7 @@ from jaxtyping import UInt8
 from PIL import Image as PillowImage
 
 from sparnet.data.faces import FaceSet
+from sparnet.degradation import DegradationConfig, degrade_pair
 
 BICUBIC = PillowImage.Resampling.BICUBIC
 
@@ -16,15 +17,32 @@ class Validation:
     """Faces to judge by, in three forms."""
 
     hr: UInt8[np.ndarray, "n s s 3"]
+    """Originals."""
     lr: UInt8[np.ndarray, "n t t 3"]
+    """Low-resolution faces; the same as `lr_up` where they were made by Equation 14."""
     lr_up: UInt8[np.ndarray, "n s s 3"]
+    """The bad faces at the originals' size."""
 
 
-def make_validation(faces: FaceSet, *, image_size: int, upscale_factor: int, framing: float) -> Validation:
-    """Cut out the central `framing` of each face, and reduce and enlarge it bicubically.
+def make_validation(
+    faces: FaceSet,
+    *,
+    image_size: int,
+    upscale_factor: int = 8,
+    degradation: DegradationConfig | None = None,
+    framing: float,
+) -> Validation:
+    """Cut out the central `framing` of each face and make it bad.
 
     With a framing of 0.85 this makes the test pictures of a pack: for a side s, the central
     `c = round(0.85 * s)` from `(s - c) // 2`.
+
+    Args:
+        faces: The faces to judge by.
+        image_size: Side of the pictures, px.
+        upscale_factor: They are reduced and enlarged bicubically by this,
+        degradation: unless this is given: then by Equation 14, picture i with seed i.
+        framing: Share of the side that is kept.
     """
     hr, lr, lr_up = [], [], []
     small = image_size // upscale_factor
@@ -35,6 +53,12 @@ def make_validation(faces: FaceSet, *, image_size: int, upscale_factor: int, fra
         start = (side - cut) // 2
         crop = PillowImage.fromarray(picture[start : start + cut, start : start + cut])
         original = crop.resize((image_size, image_size), BICUBIC)
+        if degradation is not None:
+            whole, bad = degrade_pair(np.asarray(original), np.random.default_rng(index), degradation)
+            hr.append(whole)
+            lr.append(bad)
+            lr_up.append(bad)
+            continue
         reduced = original.resize((small, small), BICUBIC)
         hr.append(np.asarray(original))
         lr.append(np.asarray(reduced))

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
+from torch.utils.checkpoint import checkpoint
 
 from sparnet.network.attention import CbamAttention, RcanAttention, SpatialAttention
 from sparnet.network.config import NetworkConfig
@@ -112,6 +113,8 @@ class SPARNet(nn.Module):
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
+        self.checkpointing = False
+        """Whether training keeps only what lies between units and computes the rest again."""
         widths = config.channels_at
         self.stem = ScaleConv(3, widths(config.reads_px))
         self.encoder = nn.ModuleList()
@@ -163,7 +166,10 @@ class SPARNet(nn.Module):
         """
         features = self.stem(x)
         for unit in self.units:
-            features = unit(features)
+            if self.checkpointing and self.training:
+                features = checkpoint(unit, features, use_reentrant=False)
+            else:
+                features = unit(features)
         return self.output(features)
 
     def attention_maps(self, x: Float[Tensor, "n 3 h w"]) -> list[Float[Tensor, "..."]]:

@@ -1,12 +1,15 @@
 """A running average of a network's weights, its age given by a half-life in images."""
 
 import copy
+from typing import Generic, TypeVar
 
 import torch
 from torch import nn
 
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
-class WeightAverage:
+
+class WeightAverage(Generic[ModuleT]):
     """Keeps the exponential moving average of a network; buffers are copied.
 
     Args:
@@ -15,8 +18,8 @@ class WeightAverage:
         rampup: The half-life is at most this share of the images seen.
     """
 
-    def __init__(self, network: nn.Module, *, halflife_images: int, rampup: float) -> None:
-        self.network = copy.deepcopy(network).eval().requires_grad_(requires_grad=False)
+    def __init__(self, network: ModuleT, *, halflife_images: int, rampup: float) -> None:
+        self.network: ModuleT = copy.deepcopy(network).eval().requires_grad_(requires_grad=False)
         self.halflife_images = halflife_images
         self.rampup = rampup
 

@@ -1,36 +1,40 @@
 """The training loop, readable top to bottom."""
 
-import signal
-import threading
+import contextlib
 import time
+import tomllib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, UInt8
+from jaxtyping import UInt8
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
-from sparnet.data.batches import FaceBatches, make_lr_up
+from sparnet.data.batches import FaceBatches, Pair
 from sparnet.data.faces import FaceSet, hold_out_people, load_face_set
 from sparnet.data.validation import Validation, make_validation
-from sparnet.errors import SparnetError, WeightsError
+from sparnet.errors import DataError, RecipeError, SparnetError
 from sparnet.metrics.y_sparnet import psnr_y
 from sparnet.network.bytes import to_bytes, to_signed
 from sparnet.network.generator import SPARNet
-from sparnet.training.ema import WeightAverage
-from sparnet.training.log import RunLog
-from sparnet.training.recipe import Recipe, recipe_to_toml
+from sparnet.training.log import RunLog, TensorboardLog
+from sparnet.training.recipe import Recipe, parse_recipe, recipe_to_toml
+from sparnet.training.results import write_results
 from sparnet.training.schedule import learning_rate_at
-from sparnet.training.state import TrainState, load_newest
+from sparnet.training.state import load_newest, saved_states
+from sparnet.training.stop import Stop
+from sparnet.training.trainee import Trainee, build_trainee, discriminator_step, generator_step
 
 LARGEST_ZOOM = 1.3
 """Training pictures larger than `image_size` times this are reduced when they are read."""
+RECIPE_FILE, LOG_FILE = "recipe.toml", "log.jsonl"
+_SANITY_FACES = 16
 
 
 class TrainingDivergedError(SparnetError):
@@ -44,212 +48,148 @@ class Outcome:
     images_seen: int
     finished: bool
     reason: str
-    """"done", "time is up", or the name of the signal that stopped it."""
-    psnr_y: float
-    """Of the averaged weights on the validation faces, dB, protocol `sparnet`."""
-    bicubic_psnr_y: float
-    """Of plain bicubic enlargement on the same faces, dB."""
+    """`done`, `time is up`, or the name of the signal that stopped it."""
+    scores: dict[str, float]
+    """Of the averaged weights on the validation faces, and of bicubic enlargement."""
     images_per_second: float
 
 
-@dataclass
-class Trainee:
-    """What is trained, and what goes with it."""
+def open_fabric(recipe: Recipe, *, devices: int | None = None, nodes: int = 1) -> Fabric:
+    """Choose devices and precision; several devices share each batch (DDP).
 
-    network: SPARNet
-    average: WeightAverage
-    optimizer: torch.optim.Optimizer
+    Args:
+        recipe: For its precision and batch size.
+        devices: Devices a node; None is one. Without a GPU they are processes on the CPU.
+        nodes: Machines; more than one are started by torchrun.
 
-    def state(self, images_seen: int) -> TrainState:
-        """Collect everything that changes."""
-        return TrainState(
-            images_seen,
-            {
-                "network": self.network.state_dict(),
-                "average": self.average.network.state_dict(),
-                "optimizer": self.optimizer.state_dict(),
-            },
+    Raises:
+        RecipeError: If the batch cannot be shared out evenly.
+    """
+    count = 1 if devices is None else devices
+    if recipe.train.batch_size % (count * nodes):
+        raise RecipeError(
+            f"train.batch_size must be a multiple of the {count * nodes} devices, "
+            f"got {recipe.train.batch_size}"
         )
-
-    def restore(self, state: TrainState) -> None:
-        """Go back to a saved state.
-
-        Raises:
-            WeightsError: If the state is of another architecture.
-        """
-        try:
-            self.network.load_state_dict(state.modules["network"])
-            self.average.network.load_state_dict(state.modules["average"])
-            self.optimizer.load_state_dict(state.modules["optimizer"])
-        except (KeyError, RuntimeError, ValueError) as error:
-            first = str(error).splitlines()[0]
-            raise WeightsError(f"the saved state does not fit the recipe's network: {first}") from None
-
-
-def build_trainee(recipe: Recipe, fabric: Fabric) -> Trainee:
-    """Make network, average and optimiser on the device."""
-    fabric.seed_everything(recipe.seed, verbose=False)
-    network = SPARNet(recipe.network)
-    if recipe.train.channels_last:
-        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    network = network.to(fabric.device)
-    average = WeightAverage(
-        network, halflife_images=recipe.train.ema_halflife_images, rampup=recipe.train.ema_rampup
+    strategy = "ddp" if count * nodes > 1 else "auto"
+    return Fabric(
+        accelerator="auto",
+        devices=count,
+        num_nodes=nodes,
+        strategy=strategy,
+        precision=recipe.train.precision,
     )
-    optimizer = torch.optim.Adam(
-        network.parameters(), lr=recipe.train.learning_rate, betas=recipe.train.betas, fused=True
-    )
-    return Trainee(network, average, optimizer)
 
 
 def load_data(recipe: Recipe) -> tuple[FaceSet, Validation]:
-    """Read the faces to train on and those to judge by."""
+    """Read the faces to train on and those to judge by.
+
+    Raises:
+        DataError: With the recipe's key, if faces are missing or not what is needed.
+    """
     size = recipe.network.image_size
     largest = round(size * LARGEST_ZOOM)
     terms = None if recipe.data.terms is None else frozenset(recipe.data.terms)
-    faces = load_face_set(
-        [Path(name) for name in recipe.data.train], smallest_px=size, largest_px=largest, terms=terms
-    )
-    if recipe.data.validation is None:
-        train, held_out = hold_out_people(faces, people=recipe.data.holdout_people)
-        judged = faces.subset(held_out[: recipe.data.validation_images])
-        faces = faces.subset(train)
-    else:
-        judged = load_face_set([Path(recipe.data.validation)], smallest_px=size, largest_px=largest)
-        judged = judged.subset(range(min(len(judged), recipe.data.validation_images)))
+    try:
+        faces = load_face_set(
+            [Path(name) for name in recipe.data.train], smallest_px=size, largest_px=largest, terms=terms
+        )
+        judged = None
+        if recipe.data.validation is None:
+            train, held_out = hold_out_people(faces, people=recipe.data.holdout_people)
+            faces, judged = faces.subset(train), faces.subset(held_out)
+    except DataError as error:
+        raise DataError(f"data.train: {error}") from None
+    if judged is None:
+        try:
+            judged = load_face_set([Path(str(recipe.data.validation))], smallest_px=size, largest_px=largest)
+        except DataError as error:
+            raise DataError(f"data.validation: {error}") from None
+    judged = judged.subset(range(min(len(judged), recipe.data.validation_images)))
     validation = make_validation(
         judged,
         image_size=size,
-        upscale_factor=recipe.upscale_factor,
+        upscale_factor=recipe.upscale_factor or 1,
+        degradation=recipe.degradation,
         framing=recipe.data.validation_framing,
     )
     return faces, validation
 
 
-def pixel_loss(sr: Float[Tensor, "n 3 h w"], hr: Float[Tensor, "n 3 h w"], *, kind: str) -> Float[Tensor, ""]:
-    """Equation 1: the mean distance between faces in [-1, 1]."""
-    difference = sr.float() - hr
-    if kind == "charbonnier":
-        return (difference.square() + 1e-6).sqrt().mean()
-    return difference.abs().mean()
-
-
-def generator_step(
-    trainee: Trainee,
-    model: Callable[[Tensor], Tensor],
-    hr: UInt8[Tensor, "n 3 h w"],
-    *,
-    recipe: Recipe,
-    fabric: Fabric,
-) -> dict[str, Tensor]:
-    """Move the network by one batch and return what was measured."""
-    reads = recipe.network.reads_px
-    lr_up = to_signed(make_lr_up(hr, upscale_factor=recipe.upscale_factor, size=reads))
-    if recipe.train.channels_last:
-        lr_up = lr_up.contiguous(memory_format=torch.channels_last)
-    loss = pixel_loss(model(lr_up), to_signed(hr), kind=recipe.train.loss)
-    trainee.optimizer.zero_grad(set_to_none=True)
-    fabric.backward(loss)
-    trainee.optimizer.step()
-    return {"loss/pixel": loss.detach()}
-
-
 @torch.no_grad()
 def super_resolve(
-    network: nn.Module, lr_up: UInt8[np.ndarray, "n h w 3"], *, device: torch.device, batch_size: int = 16
+    network: nn.Module, faces: UInt8[np.ndarray, "n h w 3"], *, device: torch.device, batch_size: int = 16
 ) -> UInt8[np.ndarray, "n h2 w2 3"]:
     """Run a network over 8-bit pictures, batch by batch, in float32."""
     made = []
-    for start in range(0, len(lr_up), batch_size):
-        batch = torch.from_numpy(lr_up[start : start + batch_size]).permute(0, 3, 1, 2).to(device)
+    for start in range(0, len(faces), batch_size):
+        batch = torch.from_numpy(faces[start : start + batch_size]).permute(0, 3, 1, 2).to(device)
         made.append(to_bytes(network(to_signed(batch))).permute(0, 2, 3, 1).cpu().numpy())
     return np.concatenate(made)
 
 
-def evaluate(network: nn.Module, validation: Validation, *, device: torch.device) -> float:
-    """Return the mean `psnr_y` of a network over the validation faces, dB."""
-    pictures = super_resolve(network, _network_input(network, validation), device=device)
-    return mean_psnr_y(pictures, validation.hr)
-
-
-def _network_input(network: nn.Module, validation: Validation) -> UInt8[np.ndarray, "n h w 3"]:
-    config = getattr(network, "config", None)
-    direct = config is not None and config.reads_px == validation.lr.shape[1]
-    return validation.lr if direct else validation.lr_up
+def judge(network: SPARNet, validation: Validation, *, device: torch.device) -> np.ndarray:
+    """Return what a network makes of the validation faces, in 8 bits."""
+    direct = network.config.reads_px < validation.hr.shape[1]
+    size = network.config.image_size
+    batch_size = max(1, 16 * 128**2 // size**2)
+    return super_resolve(
+        network, validation.lr if direct else validation.lr_up, device=device, batch_size=batch_size
+    )
 
 
 def mean_psnr_y(sr: UInt8[np.ndarray, "n h w 3"], hr: UInt8[np.ndarray, "n h w 3"]) -> float:
-    """Average `psnr_y` over pairs of pictures."""
+    """Average `psnr_y` over pairs of pictures, dB."""
     return float(np.mean([psnr_y(a, b) for a, b in zip(sr, hr, strict=True)]))
-
-
-class Stop:
-    """Remembers that the run should end: a signal came, or its time is up."""
-
-    def __init__(self, max_minutes: float | None) -> None:
-        self.reason: str | None = None
-        self._deadline = None if max_minutes is None else time.monotonic() + max_minutes * 60
-
-    def asked(self) -> bool:
-        """Say whether to stop after this step."""
-        if self.reason is None and self._deadline is not None and time.monotonic() >= self._deadline:
-            self.reason = "time is up"
-        return self.reason is not None
-
-    @contextmanager
-    def listening(self) -> Iterator[None]:
-        """Take Ctrl-C and SIGTERM as a wish to stop after the current step."""
-        if threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        previous = {
-            number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)
-        }
-        try:
-            yield
-        finally:
-            for number, handler in previous.items():
-                signal.signal(number, handler)
-
-    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        self.reason = signal.Signals(number).name
 
 
 def train(
     recipe: Recipe,
     run: Path,
     *,
+    fabric: Fabric | None = None,
     resume: bool = False,
     max_minutes: float | None = None,
+    tensorboard: bool = False,
     progress: Callable[[dict[str, Any]], None] = lambda _: None,
     notice: Callable[[str], None] = lambda _: None,
 ) -> Outcome:
-    """Train by a recipe, from chance or from the last saved state of `run`.
+    """Train by a recipe, from chance, from other weights, or from the last saved state of `run`.
 
     Args:
         recipe: What to do.
-        run: Folder for states, log and recipe; made if absent.
+        run: Folder for states, log, recipe and results; made if absent.
+        fabric: Devices; None takes one.
         resume: Go on from the newest sound state in `run`.
         max_minutes: Stop in good order after this time.
+        tensorboard: Also log for TensorBoard, in `run/tensorboard`.
         progress: Called after each step with named numbers.
         notice: Called with lines a person should see.
 
     Raises:
-        TrainingDivergedError: If the loss is not finite; the last good state stays.
-        WeightsError, DataError: If there is nothing sound to start from.
+        TrainingDivergedError: If a loss is not finite; the last good state stays.
+        WeightsError, DataError, RecipeError: If there is nothing sound to start from.
     """
     config = recipe.train
-    fabric = Fabric(accelerator="auto", devices=1, precision=config.precision)
+    fabric = fabric or open_fabric(recipe)
     fabric.launch()
+    first = fabric.global_rank == 0
+    if not first:
+        notice, progress = _silent, _silent
+    _check_run(recipe, run, resume=resume)
     faces, validation = load_data(recipe)
     batches = FaceBatches(
         faces,
         image_size=recipe.network.image_size,
+        input_size=recipe.network.reads_px,
+        upscale_factor=recipe.upscale_factor or 1,
+        degradation=recipe.degradation,
         augment=recipe.data.augment,
         seed=recipe.seed,
         device=fabric.device,
     )
-    trainee = build_trainee(recipe, fabric)
+    trainee = build_trainee(recipe, fabric, notice=notice)
+    recipe = _as_it_is(recipe, trainee)
     images_seen = 0
     if resume:
         state, refused = load_newest(run)
@@ -257,47 +197,169 @@ def train(
             notice(f"{line}; using the state before it")
         trainee.restore(state)
         images_seen = state.images_seen
-    run.mkdir(parents=True, exist_ok=True)
-    (run / "recipe.toml").write_text(recipe_to_toml(recipe), encoding="utf-8")
-    log = RunLog(run / "log.jsonl", images_seen=images_seen)
-    wrapped = fabric.setup_module(trainee.network)
-    model = torch.compile(wrapped) if config.compile else wrapped
-
+    if first:
+        run.mkdir(parents=True, exist_ok=True)
+        (run / RECIPE_FILE).write_text(recipe_to_toml(recipe), encoding="utf-8")
+    closing = ExitStack()
+    log = board = None
+    if first:
+        log = closing.enter_context(contextlib.closing(RunLog(run / LOG_FILE, images_seen=images_seen)))
+    if first and tensorboard:
+        folder = run / "tensorboard"
+        board = closing.enter_context(contextlib.closing(TensorboardLog(folder, images_seen=images_seen)))
     bicubic = mean_psnr_y(validation.lr_up, validation.hr)
-    score = evaluate(trainee.average.network, validation, device=fabric.device)
-    notice(f"{len(faces)} faces; bicubic {bicubic:.3f} dB on {len(validation.hr)} validation faces")
+    notice(
+        f"{len(faces)} faces to train on; {len(validation.hr)} to judge by, "
+        f"where the network's input stands at {bicubic:.3f} dB (psnr_y)"
+    )
+
+    def evaluate(now: int) -> tuple[float, np.ndarray]:
+        sr = judge(trainee.average.network, validation, device=fabric.device)
+        psnr = mean_psnr_y(sr, validation.hr)
+        if log is not None:
+            log.write("evaluation", now, psnr_y=psnr, input_psnr_y=bicubic)
+        if board is not None:
+            board.evaluation(now, psnr, validation, sr)
+        return psnr, sr
+
+    def save(now: int) -> None:
+        if first:
+            trainee.state(now).save(run)
+        fabric.barrier()
+
+    _check_evaluation(trainee, validation, fabric)
+    psnr, speed = float("nan"), 0.0
     stop = Stop(max_minutes)
-    started, first_image = time.monotonic(), images_seen
     trainee.network.train()
-    with stop.listening():
-        while images_seen < config.total_images and not stop.asked():
-            end = min(images_seen + config.batch_size, config.total_images)
-            rate = learning_rate_at(config, images_seen)
+    numbers: dict[str, Tensor] = {}
+    started, first_image = time.monotonic(), images_seen
+    with closing, stop.listening():
+        for begin, end, pair in _pairs(batches, fabric, images_seen, config.total_images, config.batch_size):
+            rate = learning_rate_at(config, begin)
+            share = rate / config.learning_rate
             for group in trainee.optimizer.param_groups:
                 group["lr"] = rate
-            numbers = generator_step(
-                trainee, model, batches.batch(range(images_seen, end)), recipe=recipe, fabric=fabric
-            )
-            trainee.average.update(trainee.network, images_seen=end, batch_size=end - images_seen)
-            speed = (end - first_image) / (time.monotonic() - started)
-            if _crossed(images_seen, end, config.log_every_images) or end == config.total_images:
-                measured = {key: float(value) for key, value in numbers.items()}
-                _require_finite(measured, end)
-                log.write("step", end, **measured, learning_rate=rate, images_per_second=speed)
-            progress({"images_seen": end, "images_per_second": speed, "psnr_y": score, **numbers})
-            if _crossed(images_seen, end, config.evaluate_every_images):
-                score = evaluate(trainee.average.network, validation, device=fabric.device)
-                log.write("evaluation", end, psnr_y=score, bicubic_psnr_y=bicubic)
-            if _crossed(images_seen, end, config.save_every_images):
-                trainee.state(end).save(run)
+            numbers, made = generator_step(trainee, pair, recipe=recipe, fabric=fabric, images_seen=begin)
+            if trainee.critic is not None and begin >= _adversarial_start(recipe):
+                for group in trainee.critic.optimizer.param_groups:
+                    group["lr"] = share * _discriminator_rate(recipe)
+                numbers |= discriminator_step(trainee.critic, pair, made, fabric=fabric)
+            trainee.average.update(trainee.network, images_seen=end, batch_size=end - begin)
             images_seen = end
-    trainee.state(images_seen).save(run)
-    score = evaluate(trainee.average.network, validation, device=fabric.device)
-    log.write("evaluation", images_seen, psnr_y=score, bicubic_psnr_y=bicubic)
-    log.close()
-    speed = (images_seen - first_image) / (time.monotonic() - started)
-    finished = images_seen >= config.total_images
-    return Outcome(images_seen, finished, "done" if finished else str(stop.reason), score, bicubic, speed)
+            speed = (end - first_image) / (time.monotonic() - started)
+            saving = _crossed(begin, end, config.save_every_images)
+            if saving or _crossed(begin, end, config.log_every_images) or end == config.total_images:
+                measured = _measured(numbers, fabric)
+                _require_finite(measured, end)
+                if log is not None:
+                    log.write("step", end, **measured, learning_rate=rate, images_per_second=speed)
+                if board is not None:
+                    board.step(end, {**measured, "learning_rate": rate, "images_per_second": speed})
+            progress({"images_seen": end, "images_per_second": speed, "psnr_y": psnr, **numbers})
+            if first and end < config.total_images and _crossed(begin, end, config.evaluate_every_images):
+                psnr, _ = evaluate(end)
+            if saving:
+                save(end)
+            if _agreed(stop, fabric):
+                break
+        _require_finite(_measured(numbers, fabric), images_seen)
+        save(images_seen)
+        finished = images_seen >= config.total_images
+        scores: dict[str, float] = {}
+        if first:
+            _, sr = evaluate(images_seen)
+            scores = write_results(
+                recipe, run, trainee.average.network, validation, sr, images_seen=images_seen
+            )
+    fabric.barrier()
+    return Outcome(images_seen, finished, "done" if finished else str(stop.reason), scores, speed)
+
+
+def _silent(_: object) -> None:
+    """Say nothing: what all processes but the first do."""
+
+
+def _check_run(recipe: Recipe, run: Path, *, resume: bool) -> None:
+    """Refuse to overwrite a run, and to resume one with another network, data or chance."""
+    if not resume:
+        if saved_states(run):
+            raise RecipeError(f"{run}: holds a run already; go on with --resume {run}, or name another by -o")
+        return
+    path = run / RECIPE_FILE
+    if not path.is_file():
+        raise RecipeError(f"{run}: no run to resume ({RECIPE_FILE} is missing)")
+    saved = parse_recipe(tomllib.loads(path.read_text(encoding="utf-8")), source=str(path))
+    for key in ("network", "seed", "upscale_factor", "degradation", "data"):
+        if getattr(saved, key) != getattr(recipe, key):
+            raise RecipeError(f"{run}: was made with another '{key}' than the recipe has; start a new run")
+
+
+def _as_it_is(recipe: Recipe, trainee: Trainee) -> Recipe:
+    """Record which network the perceptual loss really uses."""
+    if recipe.adversarial is None or trainee.critic is None or trainee.critic.perceptual is None:
+        return recipe
+    used = {"perceptual": trainee.critic.perceptual.trunk.name}
+    return recipe.model_copy(update={"adversarial": recipe.adversarial.model_copy(update=used)})
+
+
+def _check_evaluation(trainee: Trainee, validation: Validation, fabric: Fabric) -> None:
+    """Judge two batches before training starts, so that a mistake there does not wait for hours."""
+    few = Validation(
+        validation.hr[:_SANITY_FACES], validation.lr[:_SANITY_FACES], validation.lr_up[:_SANITY_FACES]
+    )
+    mean_psnr_y(judge(trainee.average.network, few, device=fabric.device), few.hr)
+
+
+def _pairs(
+    batches: FaceBatches, fabric: Fabric, start: int, total: int, batch_size: int
+) -> Iterator[tuple[int, int, Pair]]:
+    """Yield this process's share of each batch, the next one made while the last one is learnt from.
+
+    The last batch is cut short, so that the training ends at `total` exactly.
+    """
+    bounds = [(begin, min(begin + batch_size, total)) for begin in range(start, total, batch_size)]
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        pending = pool.submit(batches.pairs, _share(*bounds[0], fabric)) if bounds else None
+        for (begin, end), following in zip(bounds, [*bounds[1:], None], strict=True):
+            pair = pending.result() if pending is not None else None
+            pending = None if following is None else pool.submit(batches.pairs, _share(*following, fabric))
+            if pair is not None:
+                yield begin, end, pair
+
+
+def _share(begin: int, end: int, fabric: Fabric) -> range:
+    """Cut a batch into equal parts, one a process; a short last batch may leave out a few images."""
+    each = max(1, (end - begin) // fabric.world_size)
+    first = begin + fabric.global_rank * each
+    return range(first, min(first + each, end)) or range(begin, begin + 1)
+
+
+def _agreed(stop: Stop, fabric: Fabric) -> bool:
+    """Say whether to stop, the same in all processes."""
+    mine = stop.asked()
+    if fabric.world_size == 1:
+        return mine
+    wish: Any = fabric.all_reduce(torch.tensor(float(mine), device=fabric.device), reduce_op="sum")
+    agreed = bool(wish > 0)
+    if agreed and stop.reason is None:
+        stop.reason = "stopped with the other processes"
+    return agreed
+
+
+def _adversarial_start(recipe: Recipe) -> int:
+    return 0 if recipe.adversarial is None else recipe.adversarial.start_images
+
+
+def _discriminator_rate(recipe: Recipe) -> float:
+    return 0.0 if recipe.adversarial is None else recipe.adversarial.learning_rate
+
+
+def _measured(numbers: dict[str, Tensor], fabric: Fabric) -> dict[str, float]:
+    """Average numbers over the processes."""
+    if fabric.world_size == 1:
+        return {name: float(value) for name, value in numbers.items()}
+    everyone: Any = fabric.all_reduce(numbers, reduce_op="mean")
+    return {name: float(value) for name, value in everyone.items()}
 
 
 def _crossed(before: int, after: int, every: int) -> bool:
@@ -305,9 +367,9 @@ def _crossed(before: int, after: int, every: int) -> bool:
 
 
 def _require_finite(measured: dict[str, float], images_seen: int) -> None:
-    bad = [f"{key} is {value}" for key, value in measured.items() if not np.isfinite(value)]
+    bad = [f"{name} is {value}" for name, value in measured.items() if not np.isfinite(value)]
     if bad:
         raise TrainingDivergedError(
-            f"training diverged at {images_seen} images: {', '.join(bad)}; the last good state is kept "
-            "(lower train.learning_rate, or resume with another one)"
+            f"training diverged before image {images_seen}: {', '.join(bad)}; the last good state is kept "
+            "(resume from it with a lower --set train.learning_rate)"
         )

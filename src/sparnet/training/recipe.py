@@ -8,9 +8,12 @@ from pydantic import Field, model_validator
 
 from sparnet.config import Config, parse_config, read_toml, set_values
 from sparnet.data.batches import AugmentConfig
-from sparnet.errors import RecipeError
+from sparnet.degradation import DegradationConfig, degradation_preset
+from sparnet.errors import RecipeError, SparnetError
 from sparnet.network.config import NetworkConfig
+from sparnet.network.discriminator import DiscriminatorConfig
 from sparnet.network.presets import PRESETS, preset
+from sparnet.training.losses import LossWeights
 
 
 class DataConfig(Config):
@@ -61,12 +64,32 @@ class TrainConfig(Config):
     """Memory layout: channels innermost, faster on CPUs with bf16 and on tensor cores."""
     compile: bool = False
     """Whether torch.compile makes the network faster, at the price of a slow start."""
+    checkpointing: bool = False
+    """Whether a unit's inner values are computed again in the backward pass: less memory, a third
+    more work."""
     evaluate_every_images: int = Field(default=20_000, ge=1)
     """Images between two evaluations."""
     save_every_images: int = Field(default=20_000, ge=1)
     """Images between two saved states."""
     log_every_images: int = Field(default=320, ge=1)
     """Images between two lines of the log."""
+
+
+class AdversarialConfig(Config):
+    """How the generator is trained against discriminators."""
+
+    start_images: int = Field(default=0, ge=0)
+    """Until so many images the generator is trained by its pixel and perceptual losses alone."""
+    weights: LossWeights = LossWeights()
+    """What each loss counts for (equation 12)."""
+    discriminator: DiscriminatorConfig = DiscriminatorConfig()
+    """The discriminators."""
+    learning_rate: float = Field(default=4e-4, gt=0)
+    """Step size of the discriminators' Adam."""
+    betas: tuple[float, float] = (0.5, 0.99)
+    """Its decay rates."""
+    perceptual: Literal["vgg19", "vgg16"] = "vgg19"
+    """Network of the perceptual loss; VGG16 is taken where VGG19's file is absent, and said so."""
 
 
 class Recipe(Config):
@@ -76,8 +99,10 @@ class Recipe(Config):
     """Name of the model made."""
     seed: int = Field(default=0, ge=0)
     """Every random number of the run follows from it."""
-    upscale_factor: Literal[4, 8, 16] = 8
-    """How much larger the output is than the low-resolution face."""
+    upscale_factor: Literal[4, 8, 16] | None = None
+    """How much larger the output is than the low-resolution face, which is made bicubically."""
+    degradation: DegradationConfig | None = None
+    """How bad faces are made instead (equation 14): the name of a preset, or a table."""
     initial_weights: str | None = None
     """Model (name or file) whose weights the training starts from; None starts from chance."""
     network: NetworkConfig
@@ -86,10 +111,14 @@ class Recipe(Config):
     """The faces."""
     train: TrainConfig = TrainConfig()
     """The optimisation."""
+    adversarial: AdversarialConfig | None = None
+    """Discriminators and their losses; None trains by the pixel loss alone."""
 
     @model_validator(mode="after")
     def _check(self) -> "Recipe":
-        lr_size = self.network.image_size // self.upscale_factor
+        if (self.upscale_factor is None) == (self.degradation is None):
+            raise ValueError("give either upscale_factor or degradation")
+        lr_size = self.network.image_size // (self.upscale_factor or 1)
         if self.network.input_size is not None and self.network.input_size != lr_size:
             raise ValueError(
                 f"network.input_size must be {lr_size} px (image_size / upscale_factor), "
@@ -97,6 +126,13 @@ class Recipe(Config):
             )
         if self.data.holdout_people == 0 and self.data.validation is None:
             raise ValueError("name data.validation, or hold out people by data.holdout_people")
+        if self.adversarial is not None:
+            least = self.adversarial.discriminator.smallest_size
+            if self.network.image_size < least:
+                raise ValueError(
+                    f"adversarial.discriminator with {self.adversarial.discriminator.scales} scales needs "
+                    f"pictures of {least} px, the network makes {self.network.image_size}; lower its scales"
+                )
         return self
 
 
@@ -106,7 +142,26 @@ def load_recipe(path: Path, assignments: tuple[str, ...] = ()) -> Recipe:
     Raises:
         RecipeError: With one line for the first mistake.
     """
-    return parse_recipe(set_values(read_toml(path), assignments), source=str(path))
+    return parse_recipe(set_values(_read_extended(path), assignments), source=str(path))
+
+
+def _read_extended(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Read a recipe; where it says `extends = "other.toml"`, its values change the other's."""
+    values = read_toml(path)
+    base = values.pop("extends", None)
+    if base is None:
+        return values
+    if not isinstance(base, str) or path.resolve() in seen:
+        raise RecipeError(f"{path}: extends must be the name of another recipe beside it, got {base!r}")
+    return _merged(_read_extended(path.parent / base, (*seen, path.resolve())), values)
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        inner = merged.get(key)
+        merged[key] = _merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+    return merged
 
 
 def parse_recipe(values: dict[str, Any], *, source: str) -> Recipe:
@@ -121,7 +176,16 @@ def parse_recipe(values: dict[str, Any], *, source: str) -> Recipe:
             raise RecipeError(f"{source}: network.preset must be one of {', '.join(PRESETS)}, got {name!r}")
         changes = {key: value for key, value in network.items() if key != "preset"}
         values["network"] = preset(name).model_dump() | changes
+    if isinstance(values.get("degradation"), str):
+        values["degradation"] = _degradation(values["degradation"], source)
     return parse_config(Recipe, values, source=source)
+
+
+def _degradation(name: str, source: str) -> dict[str, Any]:
+    try:
+        return degradation_preset(name).model_dump()
+    except (SparnetError, ValueError) as error:
+        raise RecipeError(f"{source}: degradation: {error}") from None
 
 
 def recipe_to_toml(recipe: Recipe) -> str:

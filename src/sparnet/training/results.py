@@ -11,6 +11,7 @@ from sparnet.data.validation import Validation
 from sparnet.export import describe, export_onnx
 from sparnet.metrics.y_sparnet import psnr_y, ssim_y
 from sparnet.network.generator import SPARNet
+from sparnet.training.log import face_strip
 from sparnet.training.recipe import Recipe
 
 MODEL_FILE, SCORES_FILE, FACES_FILE = "model.onnx", "scores.json", "faces.png"
@@ -39,13 +40,13 @@ def write_results(
     scores = {
         "psnr_y": _mean([psnr_y(a, b) for a, b in zip(sr, validation.hr, strict=True)]),
         "ssim_y": _mean([ssim_y(a, b) for a, b in zip(sr, validation.hr, strict=True)]),
-        "bicubic_psnr_y": _mean([psnr_y(a, b) for a, b in zip(validation.lr_up, validation.hr, strict=True)]),
-        "bicubic_ssim_y": _mean([ssim_y(a, b) for a, b in zip(validation.lr_up, validation.hr, strict=True)]),
+        "input_psnr_y": _mean([psnr_y(a, b) for a, b in zip(validation.lr_up, validation.hr, strict=True)]),
+        "input_ssim_y": _mean([ssim_y(a, b) for a, b in zip(validation.lr_up, validation.hr, strict=True)]),
     }
     info = describe(
         network,
         name=recipe.name,
-        task="upscale",
+        task="restore" if recipe.upscale_factor is None else "upscale",
         upscale_factor=recipe.upscale_factor,
         license="see the data's terms",
         trained_on=", ".join(Path(folder).name for folder in recipe.data.train),
@@ -65,12 +66,7 @@ def write_results(
 def draw_faces(validation: Validation, sr: UInt8[np.ndarray, "n h w 3"]) -> UInt8[np.ndarray, "h2 w2 3"]:
     """Draw up to twelve faces spread evenly over the set, each as lr, bicubic, sr, hr, two a row."""
     chosen = np.linspace(0, len(sr) - 1, min(FACES_SHOWN, len(sr))).round().astype(int)
-    strips = []
-    for index in chosen:
-        hr = validation.hr[index]
-        times = hr.shape[0] // validation.lr.shape[1]
-        lr = validation.lr[index].repeat(times, axis=0).repeat(times, axis=1)
-        strips.append(np.concatenate([lr, validation.lr_up[index], sr[index], hr], axis=1))
+    strips = [face_strip(validation, sr, int(index)) for index in chosen]
     if len(strips) % 2:
         strips.append(np.full_like(strips[0], 255))
     gap = np.full((strips[0].shape[0], 8, 3), 255, dtype=np.uint8)

@@ -1,0 +1,221 @@
+"""What is trained, and the two steps that train it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from jaxtyping import Float
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.nn.utils import parametrize
+
+from sparnet.data.batches import Pair
+from sparnet.errors import WeightsError
+from sparnet.network.bytes import to_signed
+from sparnet.network.discriminator import MultiScaleDiscriminator
+from sparnet.network.files import load_network
+from sparnet.network.generator import SPARNet
+from sparnet.network.synced_norm import synchronize_norms
+from sparnet.network.trunks import load_vgg
+from sparnet.training.ema import WeightAverage
+from sparnet.training.losses import (
+    GeneratorLosses,
+    PerceptualLoss,
+    discriminator_loss,
+    generator_losses,
+    pixel_loss,
+)
+from sparnet.training.recipe import Recipe
+from sparnet.training.state import TrainState
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
+
+
+@dataclass
+class Critic:
+    """The discriminators of a run and what judges beside them."""
+
+    network: MultiScaleDiscriminator
+    optimizer: torch.optim.Optimizer
+    perceptual: PerceptualLoss | None
+    model: Callable[[Tensor], Any]
+    """The network as it is called while it is trained: wrapped for devices and precision."""
+
+
+@dataclass
+class Trainee:
+    """A network in training, its average, its optimiser, and its critic if it has one."""
+
+    network: SPARNet
+    average: WeightAverage[SPARNet]
+    optimizer: torch.optim.Optimizer
+    model: Callable[[Tensor], Tensor]
+    """The network as it is called while it is trained: wrapped for devices and precision."""
+    critic: Critic | None
+
+    def state(self, images_seen: int) -> TrainState:
+        """Collect everything that changes."""
+        return TrainState(images_seen, {name: part.state_dict() for name, part in self._parts().items()})
+
+    def restore(self, state: TrainState) -> None:
+        """Go back to a saved state.
+
+        Raises:
+            WeightsError: If the state is of another architecture.
+        """
+        for name, part in self._parts().items():
+            try:
+                part.load_state_dict(state.modules[name])
+            except KeyError:
+                raise WeightsError(f"the saved state has no {name}: it is of another recipe") from None
+            except (RuntimeError, ValueError) as error:
+                first = str(error).splitlines()[0]
+                raise WeightsError(f"the saved state does not fit the recipe's {name}: {first}") from None
+
+    def _parts(self) -> dict[str, Any]:
+        parts: dict[str, Any] = {
+            "network": self.network,
+            "average": self.average.network,
+            "optimizer": self.optimizer,
+        }
+        if self.critic is not None:
+            parts |= {"discriminator": self.critic.network, "discriminator_optimizer": self.critic.optimizer}
+        return parts
+
+
+def build_trainee(recipe: Recipe, fabric: Fabric, *, notice: Callable[[str], None]) -> Trainee:
+    """Make network, average, optimiser and critic on the device, by the recipe.
+
+    Raises:
+        WeightsError: If the initial weights are missing or of another architecture.
+    """
+    torch.manual_seed(recipe.seed)
+    network = SPARNet(recipe.network)
+    if recipe.initial_weights is not None:
+        take_weights(network, recipe.initial_weights)
+    network.checkpointing = recipe.train.checkpointing
+    network = _placed(network, recipe, fabric)
+    average = WeightAverage(
+        network, halflife_images=recipe.train.ema_halflife_images, rampup=recipe.train.ema_rampup
+    )
+    if fabric.world_size > 1:
+        synchronize_norms(network)
+    optimizer = torch.optim.Adam(
+        network.parameters(), lr=recipe.train.learning_rate, betas=recipe.train.betas, fused=True
+    )
+    callable_network: Any = torch.compile(network) if recipe.train.compile else network
+    model = fabric.setup_module(callable_network)
+    return Trainee(network, average, optimizer, model, _build_critic(recipe, fabric, notice))
+
+
+def _build_critic(recipe: Recipe, fabric: Fabric, notice: Callable[[str], None]) -> Critic | None:
+    config = recipe.adversarial
+    if config is None:
+        return None
+    perceptual = None
+    if config.weights.perceptual > 0:
+        trunk = load_vgg(prefer=config.perceptual)
+        notice(f"perceptual loss on {trunk.name} features")
+        perceptual = PerceptualLoss(trunk).to(fabric.device)
+    network = _placed(MultiScaleDiscriminator(config.discriminator), recipe, fabric)
+    optimizer = torch.optim.Adam(
+        network.parameters(), lr=config.learning_rate, betas=config.betas, fused=True
+    )
+    return Critic(network, optimizer, perceptual, fabric.setup_module(network))
+
+
+def _placed(module: ModuleT, recipe: Recipe, fabric: Fabric) -> ModuleT:
+    if recipe.train.channels_last:
+        module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return module.to(fabric.device)
+
+
+def take_weights(network: SPARNet, name_or_path: str) -> None:
+    """Copy the weights of a model file into a network of the same architecture.
+
+    Raises:
+        WeightsError: If there is no such model, or its architecture differs.
+    """
+    source = load_network(name_or_path)
+    mine = network.config.model_copy(update={"spectral_norm": False})
+    if source.config != mine:
+        changes = [
+            f"{key} is {getattr(source.config, key)!r}, the recipe has {getattr(mine, key)!r}"
+            for key in type(mine).model_fields
+            if getattr(source.config, key) != getattr(mine, key)
+        ]
+        raise WeightsError(f"initial_weights {name_or_path} is of another architecture: {'; '.join(changes)}")
+    tensors = source.state_dict()
+    with torch.no_grad():
+        for name, parameter in network.named_parameters():
+            parameter.copy_(tensors[name.replace("parametrizations.weight.original", "weight")])
+        for name, buffer in network.named_buffers():
+            if name in tensors:
+                buffer.copy_(tensors[name])
+
+
+def generator_step(
+    trainee: Trainee, pair: Pair, *, recipe: Recipe, fabric: Fabric, images_seen: int
+) -> tuple[dict[str, Tensor], Float[Tensor, "n 3 h w"]]:
+    """Move the generator by one batch; return its losses by name, and what it made."""
+    lr_up, hr = to_signed(pair.lr_up), to_signed(pair.hr)
+    if recipe.train.channels_last:
+        lr_up = lr_up.contiguous(memory_format=torch.channels_last)
+    # Cached: spectral norms are computed once a step, before checkpointing could do it again.
+    with parametrize.cached():
+        if trainee.network.checkpointing:
+            _normalise_weights(trainee.network)
+        sr = trainee.model(lr_up)
+        loss, numbers = _judge(trainee.critic, sr, hr, recipe=recipe, fabric=fabric, images_seen=images_seen)
+        trainee.optimizer.zero_grad(set_to_none=True)
+        fabric.backward(loss)
+    trainee.optimizer.step()
+    return numbers, sr.detach()
+
+
+def _normalise_weights(network: nn.Module) -> None:
+    """Compute the spectrally normalised weights, so that they are in the cache."""
+    for module in network.modules():
+        if parametrize.is_parametrized(module):
+            _ = module.weight
+
+
+def _judge(
+    critic: Critic | None, sr: Tensor, hr: Tensor, *, recipe: Recipe, fabric: Fabric, images_seen: int
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Compute the generator's loss, and the losses it is made of."""
+    if critic is None or recipe.adversarial is None:
+        loss = _charbonnier(sr, hr) if recipe.train.loss == "charbonnier" else pixel_loss(sr.float(), hr)
+        return loss, {"loss/pixel": loss.detach()}
+    weights = recipe.adversarial.weights
+    if images_seen < recipe.adversarial.start_images:
+        weights = weights.model_copy(update={"adversarial": 0.0, "feature_matching": 0.0})
+    with fabric.autocast():
+        losses: GeneratorLosses = generator_losses(
+            sr=sr, hr=hr, discriminator=critic.network, perceptual=critic.perceptual, weights=weights
+        )
+    total = losses.total(weights)
+    named = {
+        f"loss/{name}": value.detach()
+        for name in ("pixel", "adversarial", "feature_matching", "perceptual")
+        if (value := getattr(losses, name)) is not None
+    }
+    return total, {"loss/generator": total.detach(), **named}
+
+
+def _charbonnier(sr: Tensor, hr: Tensor) -> Tensor:
+    """Return `mean sqrt((sr - hr)^2 + 1e-6)`: as the pixel loss, but smooth at 0."""
+    return ((sr.float() - hr).square() + 1e-6).sqrt().mean()
+
+
+def discriminator_step(
+    critic: Critic, pair: Pair, sr: Float[Tensor, "n 3 h w"], *, fabric: Fabric
+) -> dict[str, Tensor]:
+    """Move the discriminators by one batch; return their loss by name."""
+    with parametrize.cached():
+        loss = discriminator_loss(critic.model, sr=sr, hr=to_signed(pair.hr))
+        critic.optimizer.zero_grad(set_to_none=True)
+        fabric.backward(loss)
+    critic.optimizer.step()
+    return {"loss/discriminator": loss.detach()}

@@ -1,0 +1,325 @@
+"""The loop: what it leaves, and that stopping and going on changes nothing."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from tests.training.tiny import NETWORK, tiny_recipe, tiny_recipe_of, write_faces
+
+from sparnet.errors import DataError, RecipeError, WeightsError
+from sparnet.network.files import load_network
+from sparnet.training import loop
+from sparnet.training.loop import TrainingDivergedError, train
+from sparnet.training.recipe import recipe_to_toml
+from sparnet.training.state import load_newest, saved_states
+from sparnet.training.trainee import generator_step
+
+ADVERSARIAL = {
+    "adversarial": {
+        "start_images": 8,
+        "weights": {"perceptual": 0.0},
+        "discriminator": {"scales": 1, "halvings": 2, "base_channels": 4, "max_channels": 8},
+    }
+}
+BLIND = {"upscale_factor": None, "degradation": {"blur_probability": 1.0}}
+
+
+@pytest.fixture
+def faces(tmp_path):
+    return write_faces(tmp_path / "faces")
+
+
+@pytest.fixture
+def no_results(monkeypatch):
+    """Leave out the model file: exporting takes seconds, and is tested below."""
+    monkeypatch.setattr(loop, "write_results", lambda *_, **__: {"psnr_y": 0.0})
+
+
+def final_state(run: Path) -> dict:
+    return load_newest(run)[0].modules
+
+
+def assert_equal_states(first: Path, second: Path) -> None:
+    a, b = final_state(first), final_state(second)
+    assert a.keys() == b.keys()
+    for part in a:
+        flat_a, flat_b = _flat(a[part]), _flat(b[part])
+        assert flat_a.keys() == flat_b.keys()
+        for name, value in flat_a.items():
+            same = (
+                torch.equal(value, flat_b[name]) if isinstance(value, torch.Tensor) else value == flat_b[name]
+            )
+            assert same, f"{part}.{name}"
+
+
+def _flat(tree, prefix: str = "") -> dict:
+    items = (
+        tree.items()
+        if isinstance(tree, dict)
+        else enumerate(tree)
+        if isinstance(tree, list | tuple)
+        else None
+    )
+    if items is None:
+        return {prefix: tree}
+    return {key: value for name, inner in items for key, value in _flat(inner, f"{prefix}.{name}").items()}
+
+
+def test_a_run_leaves_model_recipe_log_scores_and_faces(tmp_path, faces):
+    recipe = tiny_recipe(faces)
+    outcome = train(recipe, tmp_path / "run")
+    run = tmp_path / "run"
+    assert outcome.finished
+    assert {"model.onnx", "recipe.toml", "log.jsonl", "scores.json", "faces.png"} <= {
+        path.name for path in run.iterdir()
+    }
+    assert not list(run.glob("*.partial"))
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    steps = [line for line in lines if line["kind"] == "step"]
+    evaluations = [line for line in lines if line["kind"] == "evaluation"]
+    assert [line["images_seen"] for line in steps] == list(range(4, 25, 4))
+    assert [line["images_seen"] for line in evaluations] == [12, 24]
+    assert {"loss/pixel", "learning_rate", "images_per_second"} <= steps[0].keys()
+    scores = json.loads((run / "scores.json").read_text())
+    assert scores["validation"] == outcome.scores
+    assert scores["validation"]["psnr_y"] == pytest.approx(evaluations[-1]["psnr_y"], abs=1e-3)
+    network = load_network(run / "model.onnx")
+    assert network.config == recipe.network
+    average = final_state(run)["average"]
+    weight = average["stem.conv.weight"].half().float()
+    assert torch.equal(network.get_parameter("stem.conv.weight"), weight)
+
+
+@pytest.mark.usefixtures("no_results")
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {**BLIND, **ADVERSARIAL},
+        {**ADVERSARIAL, "network": {**NETWORK, "spectral_norm": True, "norm": "instance"}},
+    ],
+    ids=["pixel", "adversarial, blind", "adversarial, spectral norm"],
+)
+def test_a_stopped_run_ends_where_an_unbroken_one_does(tmp_path, faces, values):
+    recipe = tiny_recipe_of(faces, values)
+    train(recipe, tmp_path / "unbroken")
+    stopped = tmp_path / "stopped"
+    seen = []
+    for attempt in range(3):
+        outcome = train(recipe, stopped, resume=attempt > 0, max_minutes=0.0)
+        seen.append(outcome.images_seen)
+        assert outcome.reason == "time is up"
+    assert seen == [4, 8, 12]
+    assert train(recipe, stopped, resume=True).finished
+    assert_equal_states(tmp_path / "unbroken", stopped)
+    logs = [
+        [
+            {key: value for key, value in json.loads(line).items() if key != "images_per_second"}
+            for line in (run / "log.jsonl").read_text().splitlines()
+            if '"step"' in line
+        ]
+        for run in (tmp_path / "unbroken", stopped)
+    ]
+    assert logs[0] == logs[1]
+
+
+@pytest.mark.usefixtures("no_results")
+def test_training_learns(tmp_path, faces):
+    losses = []
+    train(
+        tiny_recipe(faces, total_images=400, learning_rate=3e-3, warmup_images=20, save_every_images=400),
+        tmp_path / "run",
+        progress=lambda step: losses.append(float(step["loss/pixel"])),
+    )
+    assert sum(losses[-10:]) < 0.7 * sum(losses[:10])
+
+
+@pytest.mark.usefixtures("no_results")
+def test_adversarial_losses_are_finite_and_logged_by_name(tmp_path, faces):
+    train(tiny_recipe_of(faces, {**BLIND, **ADVERSARIAL}), tmp_path / "run")
+    steps = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    steps = [step for step in steps if step["kind"] == "step"]
+    assert "loss/adversarial" not in steps[0]
+    named = {
+        "loss/generator",
+        "loss/pixel",
+        "loss/adversarial",
+        "loss/feature_matching",
+        "loss/discriminator",
+    }
+    assert named <= steps[-1].keys()
+    assert all(abs(steps[-1][name]) < 1e6 for name in named)
+
+
+@pytest.mark.usefixtures("no_results")
+def test_checkpointing_changes_nothing_but_memory(tmp_path, faces):
+    values = {"network": {**NETWORK, "norm": "instance", "spectral_norm": True}}
+    for name, checkpointing in (("plain", False), ("again", True)):
+        train(tiny_recipe_of(faces, values, checkpointing=checkpointing), tmp_path / name)
+    assert_equal_states(tmp_path / "plain", tmp_path / "again")
+
+
+@pytest.mark.usefixtures("no_results")
+def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_state(tmp_path, faces, monkeypatch):
+    def poisoned(trainee, pair, **options):
+        numbers, sr = step(trainee, pair, **options)
+        if options["images_seen"] >= 8:
+            numbers["loss/pixel"] = torch.tensor(float("nan"))
+        return numbers, sr
+
+    step = generator_step
+    monkeypatch.setattr(loop, "generator_step", poisoned)
+    with pytest.raises(TrainingDivergedError, match="loss/pixel is nan"):
+        train(tiny_recipe(faces), tmp_path / "run")
+    assert load_newest(tmp_path / "run")[0].images_seen == 8
+
+
+@pytest.mark.usefixtures("no_results")
+def test_a_run_starts_from_other_weights(tmp_path, faces, monkeypatch):
+    monkeypatch.undo()
+    train(tiny_recipe(faces, total_images=4), tmp_path / "first")
+    model = tmp_path / "first" / "model.onnx"
+    monkeypatch.setattr(loop, "write_results", lambda *_, **__: {"psnr_y": 0.0})
+    values = {"initial_weights": str(model)}
+    train(tiny_recipe_of(faces, values, total_images=4, learning_rate=1e-12), tmp_path / "second")
+    started = final_state(tmp_path / "second")["network"]["stem.conv.weight"]
+    torch.testing.assert_close(started, load_network(model).get_parameter("stem.conv.weight"))
+    other = {**values, "network": {**NETWORK, "body_units": 2}}
+    with pytest.raises(WeightsError, match="another architecture: body_units is 1, the recipe has 2"):
+        train(tiny_recipe_of(faces, other), tmp_path / "third")
+
+
+@pytest.mark.usefixtures("no_results")
+def test_a_run_is_neither_overwritten_nor_resumed_as_another(tmp_path, faces):
+    run = tmp_path / "run"
+    train(tiny_recipe(faces, total_images=4), run)
+    with pytest.raises(RecipeError, match="holds a run already"):
+        train(tiny_recipe(faces), run)
+    with pytest.raises(RecipeError, match="another 'network'"):
+        train(tiny_recipe_of(faces, {"network": {**NETWORK, "body_units": 2}}), run, resume=True)
+    with pytest.raises(RecipeError, match="no run to resume"):
+        train(tiny_recipe(faces), tmp_path / "nothing", resume=True)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"data": {"train": ["nowhere"], "holdout_people": 1}}, "data.train: nowhere: no such folder"),
+        ({"network": {**NETWORK, "image_size": 64}}, "smaller than the crop of 64 px"),
+    ],
+)
+def test_wrong_data_is_refused_before_training(tmp_path, faces, values, message):
+    with pytest.raises(DataError, match=message):
+        train(tiny_recipe_of(faces, values), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from sparnet.training import loop
+from sparnet.training.recipe import load_recipe
+import torch
+torch.set_num_threads(1)
+loop.write_results = lambda *_, **__: {"psnr_y": 0.0}
+run = Path(sys.argv[2])
+fabric = loop.open_fabric(load_recipe(Path(sys.argv[1])), devices=int(sys.argv[3]))
+print("ready", flush=True)
+outcome = loop.train(load_recipe(Path(sys.argv[1])), run, fabric=fabric, resume=bool(loop.saved_states(run)))
+print(outcome.reason, outcome.images_seen, flush=True)
+"""
+
+
+def start(tmp_path: Path, recipe, run: Path, *, devices: int = 1) -> subprocess.Popen:
+    """Run the loop in a process of its own, resuming whatever state there is."""
+    toml, program = tmp_path / "tiny.toml", tmp_path / "program.py"
+    toml.write_text(recipe_to_toml(recipe), encoding="utf-8")
+    program.write_text(PROGRAM, encoding="utf-8")
+    command = [sys.executable, str(program), str(toml), str(run), str(devices)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+
+
+@pytest.mark.usefixtures("no_results")
+def test_a_killed_run_ends_where_an_unbroken_one_does(tmp_path, faces):
+    recipe = tiny_recipe(faces, total_images=400, save_every_images=4)
+    train(recipe, tmp_path / "unbroken")
+    run = tmp_path / "killed"
+    for kill in range(3):
+        process = start(tmp_path, recipe, run)
+        before = len(_images(run))
+        deadline = time.monotonic() + 120
+        while _images(run) == [] or len(_images(run)) < before or _newest(run) < 60 * (kill + 1):
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        process.kill()
+        process.communicate()
+        assert _newest(run) < 400
+    process = start(tmp_path, recipe, run)
+    assert "done 400" in process.communicate(timeout=240)[0]
+    assert_equal_states(tmp_path / "unbroken", run)
+
+
+def _images(run: Path) -> list[int]:
+    return [int(path.stem.split("-")[1]) for path in saved_states(run)]
+
+
+def _newest(run: Path) -> int:
+    return max(_images(run), default=0)
+
+
+def test_sigterm_saves_and_stops(tmp_path, faces):
+    recipe = tiny_recipe(faces, total_images=100_000, save_every_images=100_000, log_every_images=4)
+    run = tmp_path / "run"
+    process = start(tmp_path, recipe, run)
+    log = run / "log.jsonl"
+    deadline = time.monotonic() + 120
+    while not log.exists() or log.stat().st_size == 0:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
+    output = process.communicate(timeout=60)[0]
+    assert "SIGTERM" in output
+    assert _newest(run) > 0
+    assert f"SIGTERM {_newest(run)}" in output
+
+
+def test_two_processes_train_as_one_does(tmp_path, faces, no_results):
+    recipe = tiny_recipe(faces, batch_size=4, total_images=16, evaluate_every_images=8)
+    train(recipe, tmp_path / "one")
+    process = start(tmp_path, recipe, tmp_path / "two", devices=2)
+    output, errors = process.communicate(timeout=240)
+    assert "done 16" in output, errors
+    losses = [
+        [
+            line["loss/pixel"]
+            for line in map(json.loads, (tmp_path / name / "log.jsonl").read_text().splitlines())
+            if line["kind"] == "step"
+        ]
+        for name in ("one", "two")
+    ]
+    assert len(losses[0]) == 4
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+    one, two = final_state(tmp_path / "one")["average"], final_state(tmp_path / "two")["average"]
+    assert one.keys() == two.keys()
+    # Adam makes a whole step of a gradient that is only rounding, so a few weights may differ more.
+    differences = torch.cat(
+        [(two[name].float() - value.float()).abs().flatten() for name, value in one.items()]
+    )
+    assert differences.mean() < 2e-5
+    assert differences.max() < 4 * recipe.train.learning_rate
+
+
+def test_a_batch_that_cannot_be_shared_out_is_refused(faces):
+    with pytest.raises(RecipeError, match=r"train\.batch_size must be a multiple of the 3 devices, got 4"):
+        loop.open_fabric(tiny_recipe(faces), devices=3)

@@ -1,0 +1,136 @@
+"""Recipes: what is refused, in which words, and what survives a round trip."""
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from sparnet.errors import RecipeError
+from sparnet.training.recipe import load_recipe, parse_recipe, recipe_to_toml
+
+RECIPES = Path(__file__).parents[2] / "recipes"
+
+GOOD = """
+name = "r"
+upscale_factor = 8
+network = "sparnet-light"
+[data]
+train = ["faces"]
+holdout_people = 5
+[train]
+batch_size = 4
+"""
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "r.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("train.learning_rat=1", "unknown key 'train.learning_rat'; did you mean 'learning_rate'?"),
+        ("train.batch_size='32'", "train.batch_size must be int, got str '32'"),
+        ("train.batch_size=0", "train.batch_size: input should be greater than or equal to 1, got 0"),
+        ("upscale_factor=3", "upscale_factor must be one of 4, 8, 16, got 3"),
+        ("data.holdout_people=0", "name data.validation, or hold out people by data.holdout_people"),
+        ("degradation=release", "give either upscale_factor or degradation"),
+        ("degradation=strong", "degradation: no degradation 'strong'"),
+        ("network=sparnett", "network.preset must be one of"),
+        ("train.learning_rate=nan", "train.learning_rate"),
+        ("name.first=a", "'name' is a value, not a table"),
+        ("batch", "expected key=value"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line_that_names_the_key(tmp_path, assignment, message):
+    with pytest.raises(RecipeError) as refused:
+        load_recipe(write(tmp_path, GOOD), (assignment,))
+    assert message in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("network", "message"),
+    [
+        ("image_size = 100", "image_size must be a power of two from 16, got 100"),
+        (
+            "attention = '3d'",
+            "network.attention must be one of spatial, channelwise, none, rcan, cbam, got '3d'",
+        ),
+        ("input_size = 32", "network.input_size must be 16 px (image_size / upscale_factor), got 32"),
+        ("attention_units = 17", "attention_units must be at most the network's 7 units, got 17"),
+    ],
+)
+def test_a_wrong_network_is_told(tmp_path, network, message):
+    text = GOOD.replace('network = "sparnet-light"', "").replace(
+        "[data]", f'[network]\npreset = "sparnet-light"\n{network}\n[data]'
+    )
+    with pytest.raises(RecipeError) as refused:
+        load_recipe(write(tmp_path, text))
+    assert message in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"\xff\xfe", "not a text file"), (b"a = ", "not valid TOML"), (None, "no such file")],
+)
+def test_a_file_that_is_no_recipe_is_refused(tmp_path, content, message):
+    path = tmp_path / "r.toml"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(RecipeError, match=message):
+        load_recipe(path)
+
+
+def test_set_changes_a_value_and_keeps_its_type(tmp_path):
+    recipe = load_recipe(
+        write(tmp_path, GOOD), ("train.learning_rate=3e-4", "network=sparnet", "data.augment.zoom=[1.0, 1.1]")
+    )
+    assert recipe.train.learning_rate == 3e-4
+    assert recipe.network.body_units == 10
+    assert recipe.data.augment.zoom == (1.0, 1.1)
+
+
+def test_a_resolved_recipe_survives_being_written(tmp_path):
+    recipe = load_recipe(write(tmp_path, GOOD))
+    assert parse_recipe(tomllib.loads(recipe_to_toml(recipe)), source="again") == recipe
+
+
+def test_a_recipe_extends_another(tmp_path):
+    write(tmp_path, GOOD)
+    child = tmp_path / "child.toml"
+    child.write_text('extends = "r.toml"\nname = "child"\n[train]\ntotal_images = 7\n', encoding="utf-8")
+    recipe = load_recipe(child)
+    assert (recipe.name, recipe.train.total_images, recipe.train.batch_size) == ("child", 7, 4)
+
+
+def test_a_recipe_that_extends_itself_is_refused(tmp_path):
+    with pytest.raises(RecipeError, match="extends"):
+        load_recipe(write(tmp_path, 'extends = "r.toml"\n' + GOOD))
+
+
+@pytest.mark.parametrize("path", sorted(RECIPES.glob("*.toml")), ids=lambda path: path.stem)
+def test_every_recipe_of_the_repository_is_sound(path):
+    recipe = load_recipe(path)
+    assert recipe.train.total_images > 0
+
+
+def test_the_papers_recipe_is_the_papers():
+    recipe = load_recipe(RECIPES / "paper-x8.toml")
+    assert recipe.train.batch_size == 64
+    assert recipe.train.learning_rate == 2e-4
+    assert recipe.train.betas == (0.9, 0.99)
+    assert recipe.train.schedule == "fixed"
+    assert recipe.network.activation == "prelu"
+    assert recipe.data.augment.quarter_turns
+    assert recipe.data.augment.zoom == (1.0, 1.3)
+
+
+def test_the_x16_recipes_start_from_the_weights_of_x8():
+    for name in ("paper", "release", "ours"):
+        recipe = load_recipe(RECIPES / f"{name}-x16.toml")
+        assert recipe.upscale_factor == 16
+        assert recipe.initial_weights is not None
+        assert recipe.initial_weights.endswith(f"{name}-x8/model.onnx")
