@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.training.tiny import NETWORK, tiny_recipe, tiny_recipe_of, write_faces
 
 from sparnet.errors import DataError, RecipeError, WeightsError
 from sparnet.network.files import load_network
@@ -19,6 +18,7 @@ from sparnet.training.loop import TrainingDivergedError, train
 from sparnet.training.recipe import recipe_to_toml
 from sparnet.training.state import load_newest, saved_states
 from sparnet.training.trainee import generator_step
+from tests.training.tiny import NETWORK, tiny_recipe, tiny_recipe_of, write_faces
 
 ADVERSARIAL = {
     "adversarial": {

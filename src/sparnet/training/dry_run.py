@@ -6,10 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from sparnet.data.batches import FaceBatches
-from sparnet.network.generator import SPARNet
+from sparnet.network.cost import count_gflop
 from sparnet.training.loop import load_data, open_fabric
 from sparnet.training.recipe import Recipe
 from sparnet.training.trainee import build_trainee, discriminator_step, generator_step
@@ -33,16 +32,6 @@ class Forecast:
     """Over the steps taken, after the first."""
     hours: float
     """The whole training at that speed."""
-
-
-def count_gflop(network: SPARNet) -> float:
-    """Count the work of one forward pass over one face, in 10^9 operations (2 x MAC)."""
-    with torch.device("meta"):
-        twin = SPARNet(network.config.model_copy(update={"spectral_norm": False})).eval()
-        side = network.config.reads_px
-        with FlopCounterMode(display=False) as counter:
-            twin(torch.zeros(1, 3, side, side))
-    return float(counter.get_total_flops()) / 1e9
 
 
 def dry_run(recipe: Recipe, *, notice: Callable[[str], None] = lambda _: None) -> Forecast:
@@ -83,7 +72,7 @@ def dry_run(recipe: Recipe, *, notice: Callable[[str], None] = lambda _: None) -
     speed = STEPS * size / (time.perf_counter() - started)
     return Forecast(
         parameters=sum(parameter.numel() for parameter in trainee.network.parameters()),
-        gflop=count_gflop(trainee.network),
+        gflop=count_gflop(recipe.network),
         faces=len(faces),
         memory_gib=_peak_memory_gib(fabric.device),
         images_per_second=speed,

@@ -1,0 +1,152 @@
+"""A test set: originals, and the bad faces that a network is given in their place."""
+
+import hashlib
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import numpy as np
+import PIL.Image
+from jaxtyping import UInt8
+
+from sparnet.data.faces import read_faces
+from sparnet.degradation import RELEASE, degrade
+from sparnet.errors import DataError
+from sparnet.image import PICTURE_SUFFIXES, Image, read_image, resize_bicubic
+
+AnyImage: TypeAlias = UInt8[np.ndarray, "_ _ 3"]
+"""A picture whose size has nothing to do with that of others."""
+
+
+@dataclass(frozen=True)
+class TestFace:
+    """One face to be judged by."""
+
+    __test__ = False
+
+    name: str
+    """Its file's name without suffix."""
+    hr: Image
+    """The original."""
+    lr: AnyImage
+    """The bad face at its own size; the same as `lr_up` where it was made by equation 14."""
+    lr_up: Image
+    """The bad face enlarged bicubically to the original's size: what is beside every model."""
+
+
+@dataclass(frozen=True)
+class TestSetOptions:
+    """How a test set is made of the originals."""
+
+    __test__ = False
+
+    upscale_factor: int | None = 8
+    """Bicubic reduction by this factor; None degrades by equation 14 (preset `release`)."""
+    framing: float = 1.0
+    """Central share of each original's side that is kept; 0.85 for the packs of rough crops."""
+    size_px: int | None = None
+    """Side that the originals are resized to (Pillow bicubic); None keeps theirs."""
+    seed: int = 0
+    """Seed of the degradations; each depends on it and on the picture's name."""
+    limit: int | None = None
+    """Only the first so many faces, by name."""
+
+    @property
+    def description(self) -> str:
+        """The options in one line, for reports."""
+        kind = (
+            f"bicubic 1/{self.upscale_factor}"
+            if self.upscale_factor
+            else f"degraded by equation 14 (release, seed {self.seed})"
+        )
+        framing = "" if self.framing == 1 else f"central {self.framing:g} of the side, "
+        size = "" if self.size_px is None else f"{self.size_px} px, "
+        return f"{framing}{size}{kind}"
+
+
+def read_test_set(hr: Path, options: TestSetOptions, *, lr: Path | None = None) -> list[TestFace]:
+    """Read originals from a folder or a pack, and make or read the bad faces that go with them.
+
+    Args:
+        hr: Folder of pictures, or a pack (see docs/data.md).
+        options: How the bad faces are made.
+        lr: Folder of bad faces instead, paired with the originals by name.
+
+    Raises:
+        DataError: If a folder is empty, names do not pair, or sizes do not fit.
+    """
+    originals = {name: _frame(picture, options, name) for name, picture in _read_originals(hr, options.limit)}
+    given = None if lr is None else read_named(lr, originals, what="low-resolution face")
+    return [_face(name, original, options, given) for name, original in originals.items()]
+
+
+def read_named(folder: Path, wanted: Mapping[str, object], *, what: str) -> dict[str, AnyImage]:
+    """Read pictures and pair them by name; neither side may have one that the other lacks.
+
+    Raises:
+        DataError: If the names are not the same.
+    """
+    if not folder.is_dir():
+        raise DataError(f"{folder}: no such folder")
+    paths: dict[str, Path] = {}
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file():
+            if path.stem in paths:
+                raise DataError(f"{folder}: two pictures are named {path.stem}; which one is meant?")
+            paths[path.stem] = path
+    missing = [name for name in wanted if name not in paths]
+    extra = [name for name in paths if name not in wanted]
+    if missing or extra:
+        parts = [
+            f"{len(names)} {kind} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+            for kind, names in ((f"originals have no {what}", missing), (f"{what}s have no original", extra))
+            if names
+        ]
+        raise DataError(f"{folder}: names do not pair: {'; '.join(parts)}")
+    return {name: read_image(paths[name]) for name in wanted}
+
+
+def _read_originals(folder: Path, limit: int | None) -> list[tuple[str, AnyImage]]:
+    faces = sorted(read_faces(folder), key=lambda face: face.name)[:limit]
+    pictures = []
+    for face in faces:
+        try:
+            picture = PIL.Image.open(io.BytesIO(face.encoded)).convert("RGB")
+        except (OSError, SyntaxError, ValueError) as error:
+            raise DataError(f"{folder}: {face.name} cannot be decoded ({error})") from None
+        pictures.append((str(Path(face.name).with_suffix("")), np.array(picture)))
+    return pictures
+
+
+def _frame(picture: AnyImage, options: TestSetOptions, name: str) -> AnyImage:
+    rows, columns = picture.shape[:2]
+    if rows != columns:
+        raise DataError(f"{name} is {columns} x {rows} px; test faces must be square")
+    cut = round(options.framing * rows)
+    start = (rows - cut) // 2
+    kept = np.ascontiguousarray(picture[start : start + cut, start : start + cut])
+    size = options.size_px or cut
+    return kept if size == cut else resize_bicubic(kept, size, size)
+
+
+def _face(name: str, hr: Image, options: TestSetOptions, given: dict[str, AnyImage] | None) -> TestFace:
+    size = hr.shape[0]
+    if given is not None:
+        lr = given[name]
+        if lr.shape[0] != lr.shape[1] or size % lr.shape[0]:
+            raise DataError(
+                f"{name}: the low-resolution face is {lr.shape[1]} x {lr.shape[0]} px, which does not divide "
+                f"the original's {size}"
+            )
+    elif options.upscale_factor is None:
+        digest = hashlib.sha256(name.encode()).digest()[:8]
+        chance = np.random.default_rng([options.seed, int.from_bytes(digest, "little")])
+        lr = degrade(hr, chance, RELEASE)
+    else:
+        if size % options.upscale_factor:
+            raise DataError(f"{name}: {size} px cannot be reduced by {options.upscale_factor}")
+        lr = resize_bicubic(hr, size // options.upscale_factor, size // options.upscale_factor)
+    lr_up = lr if lr.shape == hr.shape else resize_bicubic(lr, size, size)
+    return TestFace(name, hr, lr, lr_up)

@@ -1,0 +1,174 @@
+"""Evaluation: pairs by name, refuses what does not match, and says what closed forms say."""
+
+import csv
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as PillowImage
+
+from sparnet.errors import DataError, SparnetError
+from sparnet.evaluation.evaluate import Judge, compare, interval
+from sparnet.evaluation.testset import TestSetOptions, read_named, read_test_set
+from sparnet.image import read_image, resize_bicubic, write_image
+from sparnet.metrics.y_sparnet import psnr_y
+
+
+def pictures(folder: Path, *, count: int = 4, px: int = 64) -> Path:
+    """Write smooth random squares."""
+    chance = np.random.default_rng(5)
+    for index in range(count):
+        coarse = PillowImage.fromarray(chance.integers(0, 256, (9, 9, 3), dtype=np.uint8))
+        smooth = coarse.resize((px, px), PillowImage.Resampling.BICUBIC)
+        write_image(folder / f"face{index}.png", np.array(smooth))
+    return folder
+
+
+def test_bad_faces_are_originals_reduced_and_enlarged_by_pillow(tmp_path):
+    (face, *_) = read_test_set(pictures(tmp_path), TestSetOptions(upscale_factor=8))
+    assert face.lr.shape == (8, 8, 3)
+    assert np.array_equal(face.lr, resize_bicubic(face.hr, 8, 8))
+    assert np.array_equal(face.lr_up, resize_bicubic(face.lr, 64, 64))
+
+
+def test_framing_keeps_the_middle(tmp_path):
+    folder = pictures(tmp_path, px=160)
+    (face, *_) = read_test_set(folder, TestSetOptions(framing=0.85, size_px=128))
+    whole = read_image(folder / "face0.png")
+    assert np.array_equal(face.hr, resize_bicubic(np.ascontiguousarray(whole[12:148, 12:148]), 128, 128))
+
+
+def test_degraded_faces_depend_on_seed_and_name_alone(tmp_path):
+    folder = pictures(tmp_path)
+    blind = TestSetOptions(upscale_factor=None, seed=1)
+    first, again = read_test_set(folder, blind), read_test_set(folder, blind)
+    (folder / "face0.png").unlink()
+    fewer = read_test_set(folder, blind)
+    other = read_test_set(folder, TestSetOptions(upscale_factor=None, seed=2))
+    assert all(np.array_equal(a.lr_up, b.lr_up) for a, b in zip(first, again, strict=True))
+    assert all(np.array_equal(a.lr_up, b.lr_up) for a, b in zip(first[1:], fewer, strict=True))
+    assert not any(np.array_equal(a.lr_up, b.lr_up) for a, b in zip(fewer, other, strict=True))
+
+
+def test_names_that_do_not_pair_are_refused(tmp_path):
+    folder = pictures(tmp_path / "sr")
+    names = {f"face{index}": None for index in range(4)}
+    assert list(read_named(folder, names, what="result")) == list(names)
+    (folder / "face1.png").rename(folder / "other.png")
+    with pytest.raises(DataError) as refused:
+        read_named(folder, names, what="result")
+    assert "1 originals have no result (face1)" in str(refused.value)
+    assert "1 results have no original (other)" in str(refused.value)
+    write_image(folder / "face0.jpg", np.zeros((8, 8, 3), dtype=np.uint8))
+    with pytest.raises(DataError, match="two pictures are named face0"):
+        read_named(folder, names, what="result")
+
+
+def test_results_of_another_size_are_refused_never_scored(tmp_path):
+    faces = read_test_set(pictures(tmp_path), TestSetOptions())
+    judge = Judge(faces, ["psnr_y"])
+    results = [face.hr for face in faces[:-1]] + [resize_bicubic(faces[-1].hr, 32, 32)]
+    with pytest.raises(DataError, match="face3 is 32 x 32 px, its original 64 x 64"):
+        judge.judge("mine", results)
+
+
+def test_two_swapped_results_show_in_the_score(tmp_path):
+    faces = read_test_set(pictures(tmp_path), TestSetOptions())
+    judge = Judge(faces, ["psnr_y"])
+    right = judge.judge("right", [face.lr_up for face in faces])
+    swapped = judge.judge("swapped", [faces[1].lr_up, faces[0].lr_up, *(face.lr_up for face in faces[2:])])
+    assert swapped.scores["psnr_y"].value < right.scores["psnr_y"].value - 1
+
+
+def test_scores_are_means_of_the_pictures_numbers(tmp_path):
+    faces = read_test_set(pictures(tmp_path), TestSetOptions())
+    scored = Judge(faces, ["psnr_y", "ssim_y"]).judge("bicubic", [face.lr_up for face in faces])
+    by_hand = [psnr_y(face.lr_up, face.hr) for face in faces]
+    assert scored.per_picture["psnr_y"] == by_hand
+    assert scored.scores["psnr_y"].value == pytest.approx(np.mean(by_hand))
+    assert scored.scores["psnr_y"].median == pytest.approx(np.median(by_hand))
+    low, high = scored.scores["psnr_y"].low, scored.scores["psnr_y"].high
+    assert low is not None
+    assert high is not None
+    assert min(by_hand) <= low <= high <= max(by_hand)
+
+
+def test_equal_pictures_are_infinitely_good_and_have_no_interval(tmp_path):
+    faces = read_test_set(pictures(tmp_path), TestSetOptions())
+    scored = Judge(faces, ["psnr_y"]).judge("perfect", [face.hr for face in faces])
+    assert math.isinf(scored.scores["psnr_y"].value)
+    assert scored.scores["psnr_y"].low is None
+
+
+def test_an_interval_of_normal_numbers_is_the_textbooks():
+    values = np.random.default_rng(0).normal(10, 2, 400).tolist()
+    found = interval(values, lambda sample: float(np.mean(sample)))
+    half = 1.96 * np.std(values) / 20
+    assert found.low == pytest.approx(np.mean(values) - half, abs=0.03)
+    assert found.high == pytest.approx(np.mean(values) + half, abs=0.03)
+
+
+def test_a_paired_comparison_sees_a_small_steady_difference(tmp_path):
+    faces = read_test_set(pictures(tmp_path, count=6), TestSetOptions())
+    judge = Judge(faces, ["psnr_y"])
+    plain = [face.lr_up for face in faces]
+    better = [
+        ((lr_up.astype(int) * 3 + face.hr) // 4).astype(np.uint8)
+        for lr_up, face in zip(plain, faces, strict=True)
+    ]
+    gain = compare(judge.judge("better", better), judge.judge("plain", plain))["psnr_y"]
+    assert gain.low is not None
+    assert gain.low > 1.5
+    assert gain.value == pytest.approx(20 * math.log10(4 / 3), abs=0.4)
+
+
+def test_an_unknown_metric_is_refused(tmp_path):
+    with pytest.raises(SparnetError, match="no metric 'psnr'; have: psnr_y"):
+        Judge(read_test_set(pictures(tmp_path), TestSetOptions()), ["psnr"])
+
+
+def test_the_command_scores_anyones_results(tmp_path, sparnet_cli):
+    hr, sr = pictures(tmp_path / "hr"), tmp_path / "sr"
+    for face in read_test_set(hr, TestSetOptions(upscale_factor=4)):
+        write_image(sr / f"{face.name}.png", face.lr_up)
+    options = ["--hr", str(hr), "--sr", str(sr), "-s", "8"]
+    written = [
+        "--json",
+        str(tmp_path / "r.json"),
+        "--csv",
+        str(tmp_path / "r.csv"),
+        "--faces",
+        str(tmp_path / "f.png"),
+    ]
+    ended = sparnet_cli("evaluate", *options, *written)
+    assert ended.code == 0, ended.err
+    assert "bicubic" in ended.out
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert report["made"] == "bicubic 1/8"
+    plain, mine = report["methods"]
+    assert (plain["method"], mine["method"]) == ("bicubic", str(sr))
+    gain = report["differences"][f"{sr} - bicubic"]["psnr_y"]
+    assert gain["value"] == pytest.approx(
+        mine["scores"]["psnr_y"]["value"] - plain["scores"]["psnr_y"]["value"]
+    )
+    assert gain["low"] > 0
+    rows = list(csv.DictReader((tmp_path / "r.csv").read_text().splitlines()))
+    assert [row["name"] for row in rows] == [f"face{index}" for index in range(4)]
+    assert float(rows[0]["bicubic psnr_y"]) < float(rows[0][f"{sr} psnr_y"])
+    assert read_image(tmp_path / "f.png").shape[1] > 100
+
+
+def test_the_papers_bicubic_row_comes_out(shared):
+    faces = read_test_set(shared / "faces" / "faces128-test", TestSetOptions(framing=0.85, size_px=128))
+    scored = Judge(faces, ["psnr_y"]).judge("bicubic", [face.lr_up for face in faces])
+    assert scored.scores["psnr_y"].value == pytest.approx(23.685, abs=5e-4)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [[], ["-m", "a", "--sr", "b"], ["--sr", "b", "-s", "5"], ["--sr", "b", "-s", "8", "--degrade", "blind"]],
+)
+def test_wrong_use_exits_with_2(options, tmp_path, sparnet_cli):
+    assert sparnet_cli("evaluate", "--hr", tmp_path, *options).code == 2
