@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "Restoration": "sparnet.restoration",
+    "Restorer": "sparnet.restoration",
     "Upscaler": "sparnet.upscaling",
     "build_network": "sparnet.network.files",
     "degrade": "sparnet.degradation",
@@ -16,6 +18,7 @@ _PUBLIC = {
     "load_official": "sparnet.network.official",
     "psnr_y": "sparnet.metrics.y_sparnet",
     "read_image": "sparnet.image",
+    "restore": "sparnet.restoration",
     "ssim_y": "sparnet.metrics.y_sparnet",
     "upscale": "sparnet.upscaling",
     "write_image": "sparnet.image",
@@ -30,6 +33,9 @@ if TYPE_CHECKING:
     from sparnet.network.files import build_network as build_network
     from sparnet.network.files import load_network as load_network
     from sparnet.network.official import load_official as load_official
+    from sparnet.restoration import Restoration as Restoration
+    from sparnet.restoration import Restorer as Restorer
+    from sparnet.restoration import restore as restore
     from sparnet.upscaling import Upscaler as Upscaler
     from sparnet.upscaling import upscale as upscale
 
@@ -37,7 +43,16 @@ if TYPE_CHECKING:
 def __getattr__(name: str) -> Any:
     if name not in _PUBLIC:
         raise AttributeError(f"module 'sparnet' has no attribute '{name}'")
-    value = getattr(importlib.import_module(_PUBLIC[name]), name)
+    try:
+        value = getattr(importlib.import_module(_PUBLIC[name]), name)
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("sparnet"):
+            raise
+        from sparnet.errors import SparnetError
+
+        raise SparnetError(
+            f"sparnet.{name} needs the package {error.name}: pip install 'sparnet[train]'"
+        ) from error
     globals()[name] = value
     return value
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import cv2
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 from sparnet.image import Image
 
@@ -14,7 +14,7 @@ def mean_map(attention_map: Float[np.ndarray, "m h w"]) -> Float[np.ndarray, "h 
     return attention_map.mean(axis=0, dtype=np.float32)
 
 
-def draw_map(attention_map: Float[np.ndarray, "h w"], *, size: int) -> Image:
+def draw_map(attention_map: Float[np.ndarray, "h w"], *, size: int) -> UInt8[np.ndarray, "h2 w2 3"]:
     """Draw a map in colour, dark blue for its least weight and dark red for its greatest.
 
     The contrast is stretched, because what matters is where a map is higher than elsewhere: the
@@ -27,7 +27,9 @@ def draw_map(attention_map: Float[np.ndarray, "h w"], *, size: int) -> Image:
     return cv2.cvtColor(cv2.applyColorMap(large, cv2.COLORMAP_JET), cv2.COLOR_BGR2RGB)
 
 
-def draw_sheet(pictures: Sequence[tuple[str, Image]], *, columns: int = 6, gap_px: int = 6) -> Image:
+def draw_sheet(
+    pictures: Sequence[tuple[str, Image]], *, columns: int = 6, gap_px: int = 6
+) -> UInt8[np.ndarray, "h2 w2 3"]:
     """Lay captioned pictures of one size out in rows, on white."""
     side = pictures[0][1].shape[0]
     caption_px = 18

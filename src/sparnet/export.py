@@ -5,7 +5,7 @@ the network's parameters. The attention maps are values of the graph named `atte
 outputs: an engine that wants them asks for them by name.
 """
 
-import copy
+import logging
 import warnings
 from pathlib import Path
 
@@ -17,8 +17,9 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from sparnet.network.config import NetworkConfig
-from sparnet.network.generator import SPARNet, fold_spectral_norm
+from sparnet.network.generator import SPARNet, without_spectral_norm
 from sparnet.weights.info import METADATA_KEY, ModelInfo, dump_info
+from sparnet.weights.seal import seal
 
 OPSET = 18
 INPUT, OUTPUT, MAP = "lr_up", "sr", "attention_map"
@@ -63,8 +64,7 @@ def export_onnx(network: SPARNet, path: Path, info: ModelInfo) -> None:
         path: The file.
         info: What the file says of itself.
     """
-    plain = copy.deepcopy(network).cpu().float().eval()
-    fold_spectral_norm(plain)
+    plain = without_spectral_norm(network).float().eval()
     model = _trace(plain)
     _tidy(model)
     _halve(model, plain.config)
@@ -73,15 +73,17 @@ def export_onnx(network: SPARNet, path: Path, info: ModelInfo) -> None:
     entry.key, entry.value = METADATA_KEY, dump_info(info)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(model.SerializeToString(deterministic=True))
+    partial.write_bytes(seal(model.SerializeToString(deterministic=True)))
     partial.replace(path)
 
 
 def _trace(network: SPARNet) -> onnx.ModelProto:
     side = network.config.reads_px
     example = torch.zeros(2, side, side, 3, dtype=torch.uint8)
+    # What the exporter says is about its own deprecated calls and packages that are not needed.
+    logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch's own, about its own deprecated calls
+        warnings.simplefilter("ignore")
         program = torch.onnx.export(
             _ByteNetwork(network).eval(),
             (example,),

@@ -34,6 +34,8 @@ from sparnet.errors import ImageError
 
 Image: TypeAlias = UInt8[np.ndarray, "h w 3"]
 """A picture: 8 bits, rows x columns x (red, green, blue)."""
+AnyImage: TypeAlias = UInt8[np.ndarray, "_ _ 3"]
+"""A picture whose size has nothing to do with that of the others in a signature."""
 
 MAX_PIXELS = 256_000_000
 """Largest picture that is decoded unless the caller says otherwise: 0.8 GB as an array."""

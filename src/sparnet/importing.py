@@ -1,6 +1,7 @@
 """Take the authors' released files into the user's catalog, as model files of ours."""
 
 import hashlib
+import re
 from pathlib import Path
 
 from sparnet.errors import WeightsError
@@ -24,13 +25,13 @@ def import_official(file: Path, *, name: str, upscale_factor: int = 8) -> Catalo
         Its entry in the user's catalog.
 
     Raises:
-        WeightsError: If the file is not one of the released kind, or the name is taken by a model
-            we ship or is no plain name.
+        WeightsError: If the file is not one of the released kind, the name is taken by a model we
+            ship or is no plain name, or the user's folder cannot be written to.
     """
     if name in shipped_models():
         raise WeightsError(f"{name} is a model that comes with sparnet; give another --name")
-    if not name or Path(name).name != name or name.startswith("."):
-        raise WeightsError(f"{name!r} is no name for a model; give a plain --name")
+    if not re.fullmatch(r"\w[\w.+-]*", name):
+        raise WeightsError(f"{name!r} is no name for a model; give a --name of letters, digits and .-_+")
     network = load_official(file)
     tiny = network.config.image_size < 512
     info = describe(
@@ -44,11 +45,14 @@ def import_official(file: Path, *, name: str, upscale_factor: int = 8) -> Catalo
     )
     folder = user_cache_folder()
     path = folder / f"{name}{SUFFIX}"
-    export_onnx(network, path, info)
-    content = path.read_bytes()
-    entry = CatalogEntry(
-        file=path.name, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content), info=info
-    )
     catalog = read_catalog(folder)
-    write_catalog(folder, catalog.model_copy(update={"models": catalog.models | {name: entry}}))
+    try:
+        export_onnx(network, path, info)
+        content = path.read_bytes()
+        entry = CatalogEntry(
+            file=path.name, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content), info=info
+        )
+        write_catalog(folder, catalog.model_copy(update={"models": catalog.models | {name: entry}}))
+    except OSError as error:
+        raise WeightsError(f"{folder}: {name} cannot be written there ({error.strerror})") from None
     return entry

@@ -9,7 +9,7 @@ import numpy as np
 from sparnet.engine import Engine, open_engine
 from sparnet.engine.base import Precision
 from sparnet.errors import ImageError, WeightsError
-from sparnet.image import Image, resize_bicubic
+from sparnet.image import AnyImage, Image, resize_bicubic
 from sparnet.weights.catalog import DEFAULT_UPSCALE, model_for_factor
 from sparnet.weights.info import ModelInfo
 
@@ -44,7 +44,7 @@ class UpscaledFace:
     """What a person should know about this face."""
 
 
-def prepare_face(face: Image, info: ModelInfo) -> PreparedFace:
+def prepare_face(face: AnyImage, info: ModelInfo) -> PreparedFace:
     """Enlarge a face bicubically to what the network reads, padding it to a square if it is none.
 
     Args:
@@ -145,7 +145,7 @@ class Upscaler:
             )
         return results
 
-    def upscale(self, face: Image) -> Image:
+    def upscale(self, face: AnyImage) -> AnyImage:
         """Enlarge one face.
 
         Args:
@@ -161,12 +161,12 @@ class Upscaler:
 
 
 def upscale(
-    image: Image,
+    image: AnyImage,
     model: str | Path | None = None,
     *,
     upscale_factor: int | None = None,
     engine: str = "openvino",
-) -> Image:
+) -> AnyImage:
     """Enlarge a tiny face; to enlarge many, keep an `Upscaler`.
 
     Args:
@@ -185,7 +185,7 @@ def upscale(
     return Upscaler(model, upscale_factor=upscale_factor, engine=engine).upscale(image)
 
 
-def side_by_side(pictures: Sequence[Image], *, gap_px: int = 4) -> Image:
+def side_by_side(pictures: Sequence[AnyImage], *, gap_px: int = 4) -> AnyImage:
     """Put pictures beside each other on white, in order; lower ones are enlarged without smoothing."""
     height = max(picture.shape[0] for picture in pictures)
     columns: list[np.ndarray] = []

@@ -117,6 +117,7 @@ def test_a_stopped_run_ends_where_an_unbroken_one_does(tmp_path, faces, values):
         assert outcome.reason == "time is up"
     assert seen == [4, 8, 12]
     assert train(recipe, stopped, resume=True).finished
+    assert train(recipe, stopped, resume=True).finished, "a finished run has nothing left to do"
     assert_equal_states(tmp_path / "unbroken", stopped)
     logs = [
         [

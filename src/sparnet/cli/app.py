@@ -1,7 +1,8 @@
 """The program: its commands, and how it fails. Heavy imports happen inside the commands."""
 
-import os
+import io
 import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -9,10 +10,16 @@ import typer
 import sparnet
 from sparnet.cli.attention import attention
 from sparnet.cli.degrade import degrade
+from sparnet.cli.evaluate import evaluate
 from sparnet.cli.models import models
+from sparnet.cli.prepare import prepare
+from sparnet.cli.restore import restore
 from sparnet.cli.train import train
 from sparnet.cli.upscale import upscale
 from sparnet.errors import SparnetError
+
+INTERRUPTED = 130
+"""Exit code after Ctrl-C: 128 and the number of the signal."""
 
 app = typer.Typer(
     name="sparnet",
@@ -22,16 +29,20 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(upscale)
+app.command()(restore)
 app.command()(attention)
 app.add_typer(models, name="models")
+app.add_typer(prepare, name="prepare")
 app.command()(degrade)
 app.command()(train)
+app.command()(evaluate)
 
 
-def _print_version(*, value: bool) -> None:
+def _print_version(*, value: bool) -> bool:
     if value:
         typer.echo(f"sparnet {sparnet.__version__}")
         raise typer.Exit
+    return value
 
 
 @app.callback()
@@ -48,17 +59,25 @@ def _about(
     del version
 
 
-def main() -> None:
-    """Run the program: exit code 0 done, 1 failed, 2 wrong use; a failure is one line on stderr."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the program: exit code 0 done, 1 failed, 2 wrong use; a failure is one line on stderr.
+
+    Args:
+        arguments: The words after the program's name; None takes those of the command line.
+
+    Raises:
+        SystemExit: Always, with the exit code.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name that the terminal's encoding has no letters for
+            stream.reconfigure(errors="backslashreplace")
     try:
-        app()
+        app(args=None if arguments is None else list(arguments), prog_name="sparnet")
     except SparnetError as error:
-        sys.stderr.write(f"sparnet: {error}\n")
-        sys.exit(1)
-    except BrokenPipeError:
-        # The reader of our output went away, as `head` does: no failure of ours.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
-    except KeyboardInterrupt:
-        sys.stderr.write("sparnet: interrupted\n")
-        sys.exit(130)
+        sys.exit(f"sparnet: {error}")
+    except OSError as error:  # results cannot be printed: the disk that takes them is full
+        sys.exit(f"sparnet: {error.strerror or error}")
+    except SystemExit as ending:
+        if ending.code == INTERRUPTED:
+            sys.stderr.write("sparnet: interrupted\n")
+        raise

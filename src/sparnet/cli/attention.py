@@ -5,14 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sparnet.cli.batch import AsJson, OutputFolder, Verbose
+from sparnet.cli.batch import AsJson, OutputFolder, Verbose, make_output_folder, print_json
 from sparnet.cli.upscale import Model
 
 if TYPE_CHECKING:
     from sparnet.image import Image
     from sparnet.upscaling import Upscaler
-
-SHEET_PX = 128
 
 
 def attention(
@@ -30,41 +28,45 @@ def attention(
     """
     from sparnet.drawing import draw_map, draw_sheet, mean_map
     from sparnet.engine.openvino import OpenvinoEngine
-    from sparnet.errors import WeightsError
+    from sparnet.errors import ImageError
     from sparnet.image import read_image, show_path, write_image
     from sparnet.upscaling import Upscaler
 
+    picture = read_image(face)
     upscaler = Upscaler(model)
     if not isinstance(upscaler.engine, OpenvinoEngine):
-        raise WeightsError("attention maps need the OpenVINO engine")
-    prepared = upscaler.prepare(_reduced(read_image(face), upscaler))
+        raise TypeError("attention maps need the OpenVINO engine")
+    reduced = _reduced(picture, upscaler)
+    try:
+        prepared = upscaler.prepare(reduced)
+    except ImageError as error:
+        how = "" if reduced is picture else "reduced to what the model knows, "
+        raise ImageError(f"{show_path(face)}: {how}{error}") from None
+    make_output_folder(output)
     sr = upscaler.run([prepared])[0].sr
     maps = [mean_map(one) for one in upscaler.engine.attention_maps(prepared.lr_up[None])]
     size = upscaler.info.image_size
     drawn = [draw_map(one, size=size) for one in maps]
     files = [output / f"{face.stem}_attention_{index:02d}.png" for index in range(1, len(drawn) + 1)]
-    for file, picture in zip(files, drawn, strict=True):
-        write_image(file, picture)
+    for file, one_drawn in zip(files, drawn, strict=True):
+        write_image(file, one_drawn)
     captions = [f"{index}: {one.shape[1]} px" for index, one in enumerate(maps, start=1)]
     shown = [("input", _square(prepared.lr_up, size)), ("result", _square(sr, size))]
     sheet = output / f"{face.stem}_attention.png"
     write_image(sheet, draw_sheet([*shown, *zip(captions, drawn, strict=True)]))
+    for note in prepared.notes:
+        typer.echo(f"sparnet: {show_path(face)}: {note}", err=True)
     if as_json:
-        import json
-        import sys
-
         units = [
             {
                 "file": str(file),
                 "size_px": one.shape[1],
-                "least": float(one.min()),
-                "greatest": float(one.max()),
+                "least": round(float(one.min()), 6),
+                "greatest": round(float(one.max()), 6),
             }
             for file, one in zip(files, maps, strict=True)
         ]
-        sys.stdout.write(
-            json.dumps({"sheet": str(sheet), "model": upscaler.info.name, "units": units}) + "\n"
-        )
+        print_json({"sheet": str(sheet), "model": upscaler.info.name, "units": units})
         return
     if verbose:
         for file, one in zip(files, maps, strict=True):

@@ -1,9 +1,10 @@
 """What commands over many pictures share: finding them, naming outputs, going on after a bad one."""
 
 import json
+import os
 import sys
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,11 +17,12 @@ if TYPE_CHECKING:
 
 Pictures = Annotated[
     list[Path],
-    typer.Argument(metavar="PICTURES...", help="Pictures, folders of them, or patterns.", show_default=False),
+    typer.Argument(metavar="PICTURES", help="Pictures, folders of them, or patterns.", show_default=False),
 ]
 OutputFolder = Annotated[
     Path, typer.Option("-o", "--output", metavar="DIR", help="Folder to write to.", show_default=False)
 ]
+Recursive = Annotated[bool, typer.Option("-r", "--recursive", help="Also look into subfolders.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Report in JSON on standard output.")]
 Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say what is done to each picture.")]
 
@@ -30,7 +32,11 @@ class Job:
     """One picture and where its result goes."""
 
     source: Path
+    """The picture."""
     target: Path
+    """Where its result goes."""
+    comparison: Path | None = None
+    """Where a picture of both goes, if one is wanted."""
 
 
 @dataclass
@@ -38,25 +44,52 @@ class Batch:
     """Pictures to work on, what was done, and what failed."""
 
     output: Path
+    """The folder of results."""
     jobs: list[Job] = field(default_factory=list)
+    """What is to be done."""
     done: list[dict[str, Any]] = field(default_factory=list)
+    """What was done: for each picture its `source`, perhaps `notes` for a person to read, and more."""
     failures: list[str] = field(default_factory=list)
+    """One line for each thing that could not be done."""
 
     def fail(self, message: str) -> None:
         """Tell of a picture that could not be done; the others go on."""
         self.failures.append(message)
         typer.echo(f"sparnet: {message}", err=True)
 
-    def finish(self, verb: str, *, as_json: bool) -> None:
-        """Report, and exit with 1 if anything failed."""
+    def tell_notes(self) -> None:
+        """Tell what a person should know of the results; what holds for many pictures is said once."""
+        from sparnet.image import show_path
+
+        sources: dict[str, list[str]] = {}
+        for entry in self.done:
+            for note in entry.get("notes", ()):
+                sources.setdefault(note, []).append(show_path(entry["source"]))
+        for note, (first, *others) in sources.items():
+            more = f" and {len(others)} more" if others else ""
+            typer.echo(f"sparnet: {first}{more}: {note}", err=True)
+
+    def finish(self, noun: str, verb: str, *, as_json: bool, **facts: object) -> None:
+        """Report what was done, in the end.
+
+        Args:
+            noun: What one of the pictures is called.
+            verb: What was done to it.
+            as_json: Whether to report in JSON.
+            facts: More for the report in JSON.
+
+        Raises:
+            typer.Exit: With 1 if anything failed.
+        """
         from sparnet.image import show_path
 
         if as_json:
-            sys.stdout.write(json.dumps({"done": self.done, "failed": self.failures}) + "\n")
+            print_json({**facts, "done": self.done, "failed": self.failures})
         else:
             failed = f", {len(self.failures)} failed" if self.failures else ""
             where = f" to {show_path(self.output)}" if self.done else ""
-            typer.echo(f"{len(self.done)} {verb}{where}{failed}")
+            plural = "" if len(self.done) == 1 else "s"
+            typer.echo(f"{len(self.done)} {noun}{plural} {verb}{where}{failed}")
         if self.failures:
             raise typer.Exit(1)
 
@@ -66,13 +99,26 @@ def find_jobs(
     output: Path,
     *,
     suffix: str = "",
-    extension: str = ".png",
+    extension: str | None = ".png",
+    compare: bool = False,
+    beside: str = "_compare",
     recursive: bool = False,
 ) -> Batch:
     """Find the pictures a command was given and name their results.
 
     A result is named after its picture; where two pictures of a folder differ in their extension
-    alone, both results keep it in their names. Pictures whose result would overwrite them fail.
+    alone, both results keep it in their names. A picture fails whose result would overwrite one
+    of the pictures, or another's result.
+
+    Args:
+        inputs: Pictures, folders, patterns.
+        output: The folder of results.
+        suffix: Added to the names of results.
+        extension: Of the results, with its dot; None keeps each picture's own, but `.png` takes the
+            place of one that cannot be written, or holds 256 colours.
+        compare: Whether to name a second result for each picture.
+        beside: Added to the names of second results.
+        recursive: Whether to look into folders inside folders.
     """
     from sparnet.image import find_pictures, show_path
 
@@ -80,34 +126,94 @@ def find_jobs(
     found, errors = find_pictures(inputs, recursive=recursive)
     for error in errors:
         batch.fail(str(error))
+    originals = {_identity(picture.path) for picture in found} - {None}
+    taken: dict[Path, Path] = {}
     for picture, name in zip(found, _names(found, suffix, extension), strict=True):
         target = output / name
-        if target.resolve() == picture.path.resolve():
-            batch.fail(f"{show_path(picture.path)}: would be overwritten; name another folder by -o")
+        comparison = target.with_name(f"{target.stem}{beside}{target.suffix}") if compare else None
+        files = [target] if comparison is None else [target, comparison]
+        lost = next((file for file in files if _identity(file) in originals), None)
+        clash = next((file for file in files if file in taken), None)
+        shown = show_path(picture.path)
+        if lost is not None and _identity(lost) == _identity(picture.path):
+            batch.fail(f"{shown}: would be overwritten; name another folder by -o")
+        elif lost is not None:
+            batch.fail(f"{shown}: {show_path(lost)} would be overwritten; name another folder by -o")
+        elif clash is not None:
+            other = show_path(taken[clash])
+            batch.fail(f"{shown}: a result of {other} is named {show_path(clash)} too; do it alone")
         else:
-            batch.jobs.append(Job(picture.path, target))
+            taken |= dict.fromkeys(files, picture.path)
+            batch.jobs.append(Job(picture.path, target, comparison))
     return batch
 
 
-def _names(found: "Sequence[FoundPicture]", suffix: str, extension: str) -> list[Path]:
-    names = [picture.folder / f"{picture.path.stem}{suffix}{extension}" for picture in found]
-    while len(set(names)) < len(names):
+def make_output_folder(folder: Path) -> None:
+    """Make the folder of results, before any work is done for it.
+
+    Raises:
+        ImageError: If it cannot be made, or nothing can be written to it.
+    """
+    from sparnet.errors import ImageError
+    from sparnet.image import show_path
+
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise ImageError(f"{show_path(folder)}: a file is in the way; name another folder by -o") from None
+    except OSError as error:
+        raise ImageError(f"{show_path(folder)}: cannot be made ({error.strerror})") from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ImageError(f"{show_path(folder)}: nothing may be written there; name another folder by -o")
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Tell files apart by what no link or letter case changes; None if there is no file."""
+    try:
+        status = path.stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _names(found: "Sequence[FoundPicture]", suffix: str, extension: str | None) -> list[Path]:
+    extensions = [extension or _own_extension(picture.path) for picture in found]
+    names = [
+        picture.folder / f"{picture.path.stem}{suffix}{ending}"
+        for picture, ending in zip(found, extensions, strict=True)
+    ]
+    for _ in names:  # a name with its extension kept may be another's without; each turn settles one more
         counts = Counter(names)
+        if len(counts) == len(names):
+            break
         names = [
-            name if counts[name] == 1 else picture.folder / f"{picture.path.name}{suffix}{extension}"
-            for name, picture in zip(names, found, strict=True)
+            name if counts[name] == 1 else picture.folder / f"{picture.path.name}{suffix}{ending}"
+            for name, picture, ending in zip(names, found, extensions, strict=True)
         ]
     return names
 
 
+def _own_extension(path: Path) -> str:
+    from sparnet.image import WRITABLE_SUFFIXES
+
+    own = path.suffix
+    return own if WRITABLE_SUFFIXES.get(own.lower(), "GIF") != "GIF" else ".png"
+
+
+def print_json(value: object) -> None:
+    """Write a report to standard output."""
+    typer.echo(json.dumps(value, indent=2))
+
+
 @contextmanager
-def progress_bar(description: str, total: int) -> Iterator[Any]:
+def progress_bar(description: str, total: int) -> Iterator[Callable[[], None]]:
     """Show progress on a terminal and nothing in a pipe; yields a function to call after each picture."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal or total < 2) as progress:
+    # Not the console's own opinion: FORCE_COLOR, which CI services set, makes a terminal of a pipe.
+    disable = total < 2 or not sys.stderr.isatty()
+    with Progress(*columns, console=Console(stderr=True), disable=disable) as progress:
         task = progress.add_task(description, total=total)
         yield lambda: progress.advance(task)

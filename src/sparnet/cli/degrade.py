@@ -3,19 +3,25 @@
 import enum
 import hashlib
 import json
-import sys
 import unicodedata
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sparnet.cli.batch import (
+    AsJson,
+    OutputFolder,
+    Pictures,
+    Recursive,
+    find_jobs,
+    make_output_folder,
+    progress_bar,
+)
+
 if TYPE_CHECKING:
     import numpy as np
-
-    from sparnet.image import FoundPicture
 
 MANIFEST = "degradations.jsonl"
 """Name of the file in the output folder that says what was done to each picture."""
@@ -29,87 +35,52 @@ class Preset(enum.StrEnum):
 
 
 def degrade(
-    src: Annotated[
-        list[Path], typer.Argument(metavar="SRC...", help="Pictures, or folders of them.", show_default=False)
-    ],
-    output: Annotated[
-        Path, typer.Option("-o", "--output", metavar="DIR", help="Folder to write to.", show_default=False)
-    ],
+    src: Pictures,
+    output: OutputFolder,
     *,
     seed: Annotated[int, typer.Option(min=0, help="Seed; each picture's chance is (seed, file name).")] = 0,
     preset: Annotated[
         Preset,
         typer.Option(help="paper: blur, noise and JPEG always. release: by chance, as in the released code."),
     ] = Preset.RELEASE,
-    as_json: Annotated[bool, typer.Option("--json", help="Report in JSON.")] = False,
+    recursive: Recursive = False,
+    as_json: AsJson = False,
 ) -> None:
     """Make bad photos of good ones: blur, downsample, noise, JPEG, enlarge (Eq. 14).
 
     Writes a PNG of the same size for each picture, and degradations.jsonl with what was done to it.
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
     from sparnet.degradation import DEGRADATIONS, degrade_with_parameters
     from sparnet.errors import ImageError
-    from sparnet.image import find_pictures, read_image, show_path, write_image
+    from sparnet.image import read_image, show_path, write_image
 
-    pictures, errors = find_pictures(src)
-    failures = [str(error) for error in errors]
-    for failure in failures:
-        typer.echo(failure, err=True)
-    records: list[dict[str, Any]] = []
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not console.is_terminal) as progress:
-        for picture, file in progress.track(
-            list(zip(pictures, _output_names(pictures), strict=True)), description="degrading"
-        ):
+    batch = find_jobs(src, output, recursive=recursive)
+    if batch.jobs:
+        make_output_folder(output)
+    with progress_bar("degrading", len(batch.jobs)) as advance:
+        for job in batch.jobs:
             try:
-                if (output / file).resolve() == picture.path.resolve():
-                    raise ImageError(
-                        f"{show_path(picture.path)}: would be overwritten; name another folder by -o"
-                    )
-                hr = read_image(picture.path)
-                lr_up, parameters = degrade_with_parameters(
-                    hr, _generator(seed, picture.path.name), DEGRADATIONS[preset]
-                )
-                write_image(output / file, lr_up)
+                hr = read_image(job.source)
+                chance = _generator(seed, job.source.name)
+                lr_up, parameters = degrade_with_parameters(hr, chance, DEGRADATIONS[preset])
+                write_image(job.target, lr_up)
             except ImageError as error:
-                failures.append(str(error))
-                typer.echo(str(error), err=True)
-                continue
-            records.append(
-                {
-                    "source": str(picture.path),
-                    "file": file.as_posix(),
-                    "parameters": parameters.model_dump(mode="json"),
-                }
-            )
-    if records:
+                batch.fail(str(error))
+            else:
+                batch.done.append(
+                    {
+                        "source": str(job.source),
+                        "file": job.target.relative_to(output).as_posix(),
+                        "parameters": parameters.model_dump(mode="json"),
+                    }
+                )
+            advance()
+    if batch.done:
         try:
-            _write_manifest(output / MANIFEST, records)
+            _write_manifest(output / MANIFEST, batch.done)
         except OSError as error:
-            failures.append(f"{show_path(output / MANIFEST)}: cannot be written ({error.strerror})")
-            typer.echo(failures[-1], err=True)
-    if as_json:
-        report = {"seed": seed, "preset": preset.value, "degraded": records, "failed": failures}
-        sys.stdout.write(json.dumps(report) + "\n")
-    else:
-        typer.echo(f"{len(records)} degraded, {len(failures)} failed; written to {show_path(output)}")
-    if failures:
-        raise typer.Exit(1)
-
-
-def _output_names(pictures: "Sequence[FoundPicture]") -> list[Path]:
-    """Name each output after its picture; `a.jpg` and `a.png` in one folder keep their suffixes."""
-    names = [picture.folder / f"{picture.path.stem}.png" for picture in pictures]
-    while len(set(names)) < len(names):
-        counts = Counter(names)
-        names = [
-            name if counts[name] == 1 else picture.folder / f"{picture.path.name}.png"
-            for name, picture in zip(names, pictures, strict=True)
-        ]
-    return names
+            batch.fail(f"{show_path(output / MANIFEST)}: cannot be written ({error.strerror})")
+    batch.finish("picture", "degraded", as_json=as_json, seed=seed, preset=preset.value)
 
 
 def _generator(seed: int, name: str) -> "np.random.Generator":

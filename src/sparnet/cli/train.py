@@ -20,28 +20,41 @@ def train(
     assignments: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", metavar="KEY=VALUE", help="Change a value of the recipe; may be repeated.", show_default=False
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change a value of the recipe; may be repeated.",
+            show_default=False,
         ),
     ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", metavar="DIR", help="Folder of the run.  [default: runs/NAME]", show_default=False
+            "-o",
+            "--output",
+            metavar="DIR",
+            help="Folder of the run.  [default: runs/NAME]",
+            show_default=False,
         ),
     ] = None,
     resume: Annotated[
         Path | None,
-        typer.Option(metavar="RUN", help="Go on from the last saved state in this folder.", show_default=False),
+        typer.Option(
+            metavar="RUN", help="Go on from the last saved state in this folder.", show_default=False
+        ),
     ] = None,
     max_minutes: Annotated[
         float | None,
         typer.Option(metavar="N", min=0, help="Stop in good order after this time.", show_default=False),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Print the resolved recipe, its cost and its speed; train nothing.")
+        bool,
+        typer.Option("--dry-run", help="Print the resolved recipe, its cost and its speed; train nothing."),
     ] = False,
     devices: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="GPUs, or processes on a CPU.  [default: 1]", show_default=False)
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="GPUs, or processes on a CPU.  [default: 1]", show_default=False
+        ),
     ] = None,
     nodes: Annotated[int, typer.Option(metavar="N", min=1, help="Machines, started by torchrun.")] = 1,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also log for TensorBoard.")] = False,
@@ -91,9 +104,9 @@ def train(
 def _summarise(outcome: "Outcome", recipe: "Recipe", run: Path) -> None:
     total = recipe.train.total_images
     scores = outcome.scores
+    speed = f", {outcome.images_per_second:.2f} images/s" if outcome.images_per_second else ""
     typer.echo(
-        f"{recipe.name}: {outcome.reason} at {outcome.images_seen} of {total} images, "
-        f"{outcome.images_per_second:.2f} images/s\n"
+        f"{recipe.name}: {outcome.reason} at {outcome.images_seen} of {total} images{speed}\n"
         f"psnr_y {scores['psnr_y']:.3f} dB (input {scores['input_psnr_y']:.3f}), "
         f"ssim_y {scores['ssim_y']:.4f} (input {scores['input_ssim_y']:.4f}) on the validation faces\n"
         f"{run / 'model.onnx'}  {run / 'faces.png'}"

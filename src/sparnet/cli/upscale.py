@@ -1,18 +1,43 @@
 """`sparnet upscale`: tiny faces, enlarged."""
 
+import dataclasses
 import enum
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sparnet.cli.batch import AsJson, Batch, Job, OutputFolder, Pictures, Verbose, find_jobs, progress_bar
+from sparnet.cli.batch import (
+    AsJson,
+    Batch,
+    Job,
+    OutputFolder,
+    Pictures,
+    Recursive,
+    Verbose,
+    find_jobs,
+    make_output_folder,
+    progress_bar,
+)
 
 if TYPE_CHECKING:
-    from sparnet.upscaling import PreparedFace, Upscaler
+    from sparnet.image import Photo
+    from sparnet.upscaling import PreparedFace, UpscaledFace, Upscaler
 
 FACES_A_BATCH = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """A picture that was read and can be enlarged."""
+
+    job: Job
+    """Where it is and where its result goes."""
+    photo: "Photo"
+    """The picture and what must survive to the result."""
+    face: "PreparedFace"
+    """The picture as the network reads it."""
 
 
 class Extension(enum.StrEnum):
@@ -55,7 +80,7 @@ def upscale(
     ] = False,
     suffix: Annotated[str, typer.Option(help="Added to the names of results.")] = "",
     extension: Annotated[Extension, typer.Option("--ext", help="Format of results.")] = Extension.PNG,
-    recursive: Annotated[bool, typer.Option("-r", "--recursive", help="Also look into subfolders.")] = False,
+    recursive: Recursive = False,
     engine: Engine = EngineName.OPENVINO,
     as_json: AsJson = False,
     verbose: Verbose = False,
@@ -71,79 +96,79 @@ def upscale(
         raise typer.BadParameter(f"must be 4, 8 or 16, got {upscale_factor}", param_hint="--upscale-factor")
     if "/" in suffix or "\\" in suffix:
         raise typer.BadParameter(f"must be part of a name, got {suffix!r}", param_hint="--suffix")
-    batch = find_jobs(faces, output, suffix=suffix, extension=f".{extension}", recursive=recursive)
+    batch = find_jobs(
+        faces, output, suffix=suffix, extension=f".{extension}", compare=compare, recursive=recursive
+    )
     if not batch.jobs:
-        batch.finish("faces enlarged", as_json=as_json)
+        batch.finish("face", "enlarged", as_json=as_json)
         return
+    make_output_folder(output)
     started = time.perf_counter()
     upscaler = Upscaler(model, upscale_factor=upscale_factor, engine=engine)
     with progress_bar("enlarging", len(batch.jobs)) as advance:
-        for group in _groups(batch, upscaler, advance):
-            _enlarge(batch, upscaler, group, compare=compare)
-            for _ in group:
+        for tasks in _read_faces(batch, upscaler, advance):
+            for task, face in zip(tasks, upscaler.run([task.face for task in tasks]), strict=True):
+                _write_face(batch, upscaler, task, face)
                 advance()
-    for entry in batch.done:
-        if verbose and not as_json:
-            typer.echo(f"{show_path(entry['source'])} -> {show_path(entry['target'])}")
-        for note in entry["notes"]:
-            typer.echo(f"sparnet: {show_path(entry['source'])}: {note}", err=True)
     if verbose and not as_json:
+        for entry in batch.done:
+            typer.echo(f"{show_path(entry['source'])} -> {show_path(entry['target'])}")
         typer.echo(f"{upscaler.info.name} on {engine}: {time.perf_counter() - started:.2f} s")
-    batch.finish("enlarged" if len(batch.done) != 1 else "face enlarged", as_json=as_json)
+    batch.tell_notes()
+    batch.finish("face", "enlarged", as_json=as_json)
 
 
-def _groups(
-    batch: Batch, upscaler: "Upscaler", advance: "object"
-) -> Iterator[list[tuple[Job, "PreparedFace"]]]:
-    """Read and prepare faces in groups of a batch; those that cannot be read are told of."""
+def _read_faces(batch: Batch, upscaler: "Upscaler", advance: Callable[[], None]) -> Iterator[list[Task]]:
+    """Read and prepare faces, as many at once as the network is given; what cannot be read is told of."""
     from sparnet.errors import ImageError
-    from sparnet.image import read_image, show_path
+    from sparnet.image import read_photo, show_path
 
-    group: list[tuple[Job, PreparedFace]] = []
+    tasks: list[Task] = []
     for job in batch.jobs:
         try:
-            face = read_image(job.source)
+            photo = read_photo(job.source)
         except ImageError as error:
             batch.fail(str(error))
-            advance()  # type: ignore[operator]
+            advance()
             continue
         try:
-            group.append((job, upscaler.prepare(face)))
+            tasks.append(Task(job, photo, upscaler.prepare(photo.pixels)))
         except ImageError as error:
             batch.fail(f"{show_path(job.source)}: {error}")
-            advance()  # type: ignore[operator]
+            advance()
             continue
-        if len(group) == FACES_A_BATCH:
-            yield group
-            group = []
-    if group:
-        yield group
+        if len(tasks) == FACES_A_BATCH:
+            yield tasks
+            tasks = []
+    if tasks:
+        yield tasks
 
 
-def _enlarge(
-    batch: Batch, upscaler: "Upscaler", group: list[tuple[Job, "PreparedFace"]], *, compare: bool
-) -> None:
+def _write_face(batch: Batch, upscaler: "Upscaler", task: Task, face: "UpscaledFace") -> None:
+    """Write what was made of a picture, with its transparency, colour profile and metadata."""
     from sparnet.errors import ImageError
-    from sparnet.image import read_image, write_image
+    from sparnet.image import write_photo
     from sparnet.upscaling import side_by_side
 
-    for (job, _), face in zip(group, upscaler.run([prepared for _, prepared in group]), strict=True):
-        try:
-            write_image(job.target, face.sr)
-            if compare:
-                beside = job.target.with_name(f"{job.target.stem}_compare{job.target.suffix}")
-                write_image(beside, side_by_side([read_image(job.source), face.bicubic, face.sr]))
-        except ImageError as error:
-            batch.fail(str(error))
-            continue
-        height, width = face.sr.shape[:2]
-        batch.done.append(
-            {
-                "source": str(job.source),
-                "target": str(job.target),
-                "width": width,
-                "height": height,
-                "model": upscaler.info.name,
-                "notes": list(face.notes),
-            }
-        )
+    made = task.photo.with_pixels(face.sr)
+    try:
+        write_photo(task.job.target, made)
+        if task.job.comparison is not None:
+            beside = side_by_side([task.photo.pixels, face.bicubic, made.pixels])
+            opaque = dataclasses.replace(made, alpha=None, exif=None, xmp=None)
+            write_photo(task.job.comparison, opaque.with_pixels(beside))
+    except ImageError as error:
+        batch.fail(str(error))
+        return
+    height, width = face.sr.shape[:2]
+    batch.done.append(
+        {
+            "source": str(task.job.source),
+            "target": str(task.job.target),
+            "comparison": None if task.job.comparison is None else str(task.job.comparison),
+            "width": width,
+            "height": height,
+            "model": upscaler.info.name,
+            "notes": [*made.notes, *face.notes],
+        }
+    )

@@ -2,7 +2,7 @@
 
 import importlib
 from pathlib import Path
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from jaxtyping import UInt8
@@ -13,17 +13,20 @@ from sparnet.weights.info import ModelInfo
 
 Faces: TypeAlias = UInt8[np.ndarray, "n h w 3"]
 """A batch of square faces of one size."""
+MadeFaces: TypeAlias = UInt8[np.ndarray, "n h2 w2 3"]
+"""A batch of square faces of one size, which need not be that of the faces they were made of."""
 Precision = Literal["fp32", "bf16"]
 PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
 
 
+@runtime_checkable
 class Engine(Protocol):
     """A loaded model."""
 
     info: ModelInfo
     """What the model file says of itself."""
 
-    def run(self, faces: Faces) -> Faces:
+    def run(self, faces: Faces) -> MadeFaces:
         """Return the faces the network makes of `faces`.
 
         Args:
@@ -80,9 +83,10 @@ def open_engine(
 
 
 def check_faces(faces: Faces, info: ModelInfo) -> None:
-    """Refuse faces that are not of the size the model reads."""
+    """Refuse faces that are not what the model reads."""
     side = info.input_size
-    if faces.shape[1:] != (side, side, 3):
+    if faces.dtype != np.uint8 or faces.shape[1:] != (side, side, 3):
         raise ValueError(
-            f"{info.name} reads faces of {side} x {side} px, got {faces.shape[2]} x {faces.shape[1]}"
+            f"{info.name} reads faces of {side} x {side} px, uint8, N x H x W x RGB; "
+            f"got {faces.dtype}, {' x '.join(map(str, faces.shape))}"
         )

@@ -4,13 +4,25 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as state
 
-from sparnet.engine.base import Faces, Precision, check_faces
+from sparnet.engine.base import Faces, MadeFaces, Precision, check_faces
 from sparnet.errors import SparnetError, WeightsError
 from sparnet.weights.info import METADATA_KEY, parse_info
 
 _BATCH = 8
 """Faces a call, which bounds memory."""
+_FAILURES = (
+    RuntimeError,
+    UnicodeDecodeError,  # of a name inside the file
+    state.EPFail,
+    state.Fail,
+    state.InvalidArgument,
+    state.InvalidGraph,
+    state.InvalidProtobuf,
+    state.NotImplemented,
+    state.RuntimeException,
+)
 
 
 class OnnxruntimeEngine:
@@ -35,24 +47,32 @@ class OnnxruntimeEngine:
         options.log_severity_level = 4
         if threads is not None:
             options.intra_op_num_threads = threads
-        failures = onnxruntime.capi.onnxruntime_pybind11_state
+        self._path = path
         try:
             self._session = onnxruntime.InferenceSession(
-                path, options, providers=onnxruntime.get_available_providers()
+                path,
+                options,
+                providers=onnxruntime.get_available_providers(),
+                enable_fallback=False,  # it prints to standard output
             )
-        except (failures.InvalidProtobuf, failures.Fail, failures.InvalidGraph, failures.InvalidArgument):
+        except _FAILURES:
             raise WeightsError(f"{path}: not an ONNX file, or a damaged one") from None
         text = self._session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
         if text is None:
             raise WeightsError(f"{path}: an ONNX file, but not one of sparnet's (its metadata is missing)")
         self.info = parse_info(text, source=path)
 
-    def run(self, faces: Faces) -> Faces:
+    def run(self, faces: Faces) -> MadeFaces:
         """Return the faces the network makes of `faces`; see `Engine.run`."""
         check_faces(faces, self.info)
         side = self.info.image_size
         made = np.empty((len(faces), side, side, 3), dtype=np.uint8)
         for start in range(0, len(faces), _BATCH):
             batch = np.ascontiguousarray(faces[start : start + _BATCH])
-            made[start : start + _BATCH] = self._session.run(["sr"], {"lr_up": batch})[0]
+            try:
+                made[start : start + _BATCH] = self._session.run(["sr"], {"lr_up": batch})[0]
+            except _FAILURES:
+                raise WeightsError(
+                    f"{self._path}: cannot be run: a damaged file, or too little memory"
+                ) from None
         return made

@@ -11,8 +11,8 @@ from scipy import stats
 
 from sparnet.engine import Engine
 from sparnet.errors import DataError, SparnetError
-from sparnet.evaluation.testset import AnyImage, TestFace
-from sparnet.image import resize_bicubic
+from sparnet.evaluation.testset import TestFace
+from sparnet.image import AnyImage, resize_bicubic
 from sparnet.metrics.faces import FaceFinder
 from sparnet.metrics.registry import METRICS
 

@@ -5,19 +5,14 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
 
 import numpy as np
 import PIL.Image
-from jaxtyping import UInt8
 
 from sparnet.data.faces import read_faces
 from sparnet.degradation import RELEASE, degrade
 from sparnet.errors import DataError
-from sparnet.image import PICTURE_SUFFIXES, Image, read_image, resize_bicubic
-
-AnyImage: TypeAlias = UInt8[np.ndarray, "_ _ 3"]
-"""A picture whose size has nothing to do with that of others."""
+from sparnet.image import PICTURE_SUFFIXES, AnyImage, Image, read_image, resize_bicubic
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,8 @@ import math
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from sparnet.errors import SparnetError
+
 # BT.601 luma, 16-235, as MATLAB's rgb2ycbcr.
 _LUMA_WEIGHTS = np.array([65.481, 128.553, 24.966])
 _LUMA_OFFSET = 16.0
@@ -54,7 +56,10 @@ def ssim_map(first: UInt8[np.ndarray, "h w"], second: UInt8[np.ndarray, "h w"]) 
         ValueError: If the pictures are smaller than the window, 11 px.
     """
     # Here, so that PSNR needs NumPy alone.
-    from skimage.metrics import structural_similarity
+    try:
+        from skimage.metrics import structural_similarity
+    except ModuleNotFoundError as error:
+        raise SparnetError(f"SSIM needs the package {error.name}: pip install 'sparnet[train]'") from error
 
     height, width = first.shape
     if min(height, width) < _SSIM_WINDOW_PX:

@@ -99,11 +99,7 @@ class NetworkConfig(Config):
 
     def hourglass_levels(self, size: int) -> int:
         """Levels of the hourglass over maps of `size` px: the halvings down to the smallest size."""
-        return (
-            max(0, int(math.log2(size // self.attention_smallest_size)))
-            if (size >= self.attention_smallest_size)
-            else 0
-        )
+        return int(math.log2(max(1, size // self.attention_smallest_size)))
 
 
 def _require_power_of_two(name: str, value: int) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from sparnet.engine.base import Faces, Precision, check_faces
+from sparnet.engine.base import Faces, MadeFaces, Precision, check_faces
 from sparnet.network.bytes import to_bytes, to_signed
 from sparnet.network.files import read_model_file
 
@@ -31,13 +31,13 @@ class TorchEngine:
         self._dtype = torch.bfloat16 if precision == "bf16" else None
 
     @torch.inference_mode()
-    def run(self, faces: Faces) -> Faces:
+    def run(self, faces: Faces) -> MadeFaces:
         """Return the faces the network makes of `faces`; see `Engine.run`."""
         check_faces(faces, self.info)
         side = self.info.image_size
         made = np.empty((len(faces), side, side, 3), dtype=np.uint8)
         for start in range(0, len(faces), _BATCH):
-            batch = torch.from_numpy(np.ascontiguousarray(faces[start : start + _BATCH])).to(self._device)
+            batch = torch.from_numpy(np.array(faces[start : start + _BATCH])).to(self._device)
             with torch.autocast(self._device.type, self._dtype, enabled=self._dtype is not None):
                 sr = self._network(to_signed(batch.permute(0, 3, 1, 2)))
             made[start : start + _BATCH] = to_bytes(sr).permute(0, 2, 3, 1).cpu().numpy()

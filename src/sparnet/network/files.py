@@ -7,6 +7,7 @@ import onnx
 import torch
 from google.protobuf.message import DecodeError
 from onnx import numpy_helper
+from torch import Tensor
 
 from sparnet.config import parse_config
 from sparnet.errors import RecipeError, WeightsError
@@ -48,7 +49,11 @@ def load_network(name_or_path: str | Path) -> SPARNet:
 
 
 def read_model_file(path: Path) -> tuple[SPARNet, ModelInfo]:
-    """Read a model file as a network and its description."""
+    """Read a model file as a network and its description.
+
+    Raises:
+        WeightsError: If the file cannot be read, is damaged or not one of sparnet's.
+    """
     try:
         model = onnx.load_model_from_string(path.read_bytes())
     except OSError as error:
@@ -65,6 +70,11 @@ def read_model_file(path: Path) -> tuple[SPARNet, ModelInfo]:
         raise WeightsError(f"{error}") from None
     with torch.device("meta"):
         network = SPARNet(config)
+    network.load_state_dict(_read_tensors(model, network, path), assign=True)
+    return network.eval(), info
+
+
+def _read_tensors(model: onnx.ModelProto, network: SPARNet, path: Path) -> dict[str, Tensor]:
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
     filled = {}
     for name, tensor in network.state_dict().items():
@@ -73,9 +83,11 @@ def read_model_file(path: Path) -> tuple[SPARNet, ModelInfo]:
             continue
         if name not in stored:
             raise WeightsError(f"{path}: {name} is missing")
-        values = np.array(numpy_helper.to_array(stored[name]), dtype=np.float32)
+        try:
+            values = np.array(numpy_helper.to_array(stored[name]), dtype=np.float32)
+        except (ValueError, TypeError, onnx.checker.ValidationError):
+            raise WeightsError(f"{path}: {name} is damaged") from None
         if values.shape != tuple(tensor.shape):
             raise WeightsError(f"{path}: {name} is {values.shape}, the network has {tuple(tensor.shape)}")
         filled[name] = torch.from_numpy(values)
-    network.load_state_dict(filled, assign=True)
-    return network.eval(), info
+    return filled

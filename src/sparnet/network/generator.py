@@ -234,8 +234,14 @@ def apply_spectral_norm(network: nn.Module) -> None:
             parametrizations.spectral_norm(module)
 
 
-def fold_spectral_norm(network: nn.Module) -> None:
-    """Make the normalised weights the weights, so that the network is plain convs again."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d) and torch.nn.utils.parametrize.is_parametrized(module, "weight"):
-            torch.nn.utils.parametrize.remove_parametrizations(module, "weight")
+def without_spectral_norm(network: SPARNet) -> SPARNet:
+    """Return a copy of plain convs whose weights are the normalised ones; `network` stays as it is."""
+    plain = SPARNet(network.config.model_copy(update={"spectral_norm": False}))
+    was_training = network.training
+    network.eval()  # reading a normalised weight while training would move its vectors
+    with torch.no_grad():
+        for name, tensor in plain.state_dict().items():
+            path, _, leaf = name.rpartition(".")
+            tensor.copy_(getattr(network.get_submodule(path), leaf))
+    network.train(was_training)
+    return plain.train(was_training)

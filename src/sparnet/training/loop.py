@@ -1,6 +1,7 @@
 """The training loop, readable top to bottom."""
 
 import contextlib
+import logging
 import time
 import tomllib
 from collections.abc import Callable, Iterator
@@ -71,6 +72,7 @@ def open_fabric(recipe: Recipe, *, devices: int | None = None, nodes: int = 1) -
             f"train.batch_size must be a multiple of the {count * nodes} devices, "
             f"got {recipe.train.batch_size}"
         )
+    logging.getLogger("lightning_fabric.utilities.rank_zero").setLevel(logging.WARNING)
     strategy = "ddp" if count * nodes > 1 else "auto"
     return Fabric(
         accelerator="auto",
@@ -319,12 +321,13 @@ def _pairs(
     """
     bounds = [(begin, min(begin + batch_size, total)) for begin in range(start, total, batch_size)]
     with ThreadPoolExecutor(max_workers=1) as pool:
-        pending = pool.submit(batches.pairs, _share(*bounds[0], fabric)) if bounds else None
-        for (begin, end), following in zip(bounds, [*bounds[1:], None], strict=True):
-            pair = pending.result() if pending is not None else None
-            pending = None if following is None else pool.submit(batches.pairs, _share(*following, fabric))
-            if pair is not None:
-                yield begin, end, pair
+        made = [pool.submit(batches.pairs, _share(*share, fabric)) for share in bounds[:1]]
+        for index, (begin, end) in enumerate(bounds):
+            pair = made.pop().result()
+            made += [
+                pool.submit(batches.pairs, _share(*share, fabric)) for share in bounds[index + 1 : index + 2]
+            ]
+            yield begin, end, pair
 
 
 def _share(begin: int, end: int, fabric: Fabric) -> range:

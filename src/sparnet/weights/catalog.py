@@ -11,6 +11,7 @@ from sparnet.errors import WeightsError
 from sparnet.weights.auxiliary import check_sha256
 from sparnet.weights.folders import locate_weights_file, user_cache_folder, weights_folders
 from sparnet.weights.info import ModelInfo
+from sparnet.weights.seal import check_seal
 
 SHIPPED_FOLDER = Path(__file__).parent
 SUFFIX = ".onnx"
@@ -22,8 +23,8 @@ DEFAULT_RESTORE = "sparnet-hd-light"
 class CatalogEntry(Config):
     """A model that is known by name."""
 
-    file: str
-    """The file's name."""
+    file: str = Field(pattern=r"^[^/\\:]+$")
+    """The file's name, without folders."""
     sha256: str = Field(pattern="^[0-9a-f]{64}$")
     """Hash of the whole file; it is checked whenever the model is loaded."""
     bytes: int
@@ -56,7 +57,11 @@ def read_catalog(folder: Path) -> Catalog:
 
 
 def write_catalog(folder: Path, catalog: Catalog) -> None:
-    """Write a folder's catalog, by rename."""
+    """Write a folder's catalog, by rename.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
     text = json.dumps(catalog.model_dump(mode="json"), indent=2, sort_keys=True) + "\n"
     partial = folder / (CATALOG_FILE + ".partial")
     partial.write_text(text, encoding="utf-8")
@@ -75,8 +80,10 @@ def imported_models() -> dict[str, CatalogEntry]:
 
 
 def known_models() -> dict[str, CatalogEntry]:
-    """List all models known by name; a shipped one wins over an imported one of the same name."""
-    return imported_models() | shipped_models()
+    """List all models known by name, shipped ones first; they win over imported ones of the same name."""
+    shipped = shipped_models()
+    imported = {name: entry for name, entry in imported_models().items() if name not in shipped}
+    return shipped | imported
 
 
 def locate_model(entry: CatalogEntry) -> Path | None:
@@ -89,7 +96,7 @@ def locate_model(entry: CatalogEntry) -> Path | None:
 
 
 def find_model(name_or_path: str | Path) -> Path:
-    """Return the file of a model, verified if it is a known one.
+    """Return the file of a model, which is what the catalog, or its own end, says it is.
 
     Args:
         name_or_path: A name of the catalog, or the path of a model file.
@@ -104,11 +111,13 @@ def find_model(name_or_path: str | Path) -> Path:
         path = locate_model(entry)
         if path is None:
             searched = " and ".join(str(folder) for folder in weights_folders())
-            raise WeightsError(f"{name}: its file {entry.file} is missing from {searched}; reinstall sparnet")
+            remedy = "reinstall sparnet" if name in shipped_models() else "import it again"
+            raise WeightsError(f"{name}: its file {entry.file} is missing from {searched}; {remedy}")
         check_sha256(path, entry.sha256)
         return path
     path = Path(name_or_path).expanduser()
     if path.is_file():
+        check_seal(path)
         return path
     if path.suffix == SUFFIX or len(path.parts) > 1:
         raise WeightsError(f"{name}: no such model file")

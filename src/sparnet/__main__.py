@@ -1,0 +1,5 @@
+"""`python -m sparnet` is `sparnet`."""
+
+from sparnet.cli import main
+
+main()

@@ -1,0 +1,601 @@
+"""Restore photos: find the faces, let a network restore each, put them back.
+
+Faces of several photos share batches, and each is put back as soon as it is made, so that memory is
+bounded by the batch and by `HELD_PIXELS`, however many faces a photo shows and however many photos
+there are.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TypeAlias
+
+import cv2
+import numpy as np
+import PIL.Image
+from jaxtyping import Float, UInt8
+
+from sparnet.engine import Engine, open_engine
+from sparnet.engine.base import Precision
+from sparnet.errors import ImageError, SparnetError, WeightsError
+from sparnet.faces.align import AlignedFace, AlignmentError, align, resampled, square_in_photo, template
+from sparnet.faces.detect import Detector, Face, open_detector
+from sparnet.faces.paste import paste_all
+from sparnet.faces.select import Chosen, select_faces
+from sparnet.image import MAX_PIXELS, Image, Photo, read_photo, resize_bicubic, show_path
+from sparnet.weights.catalog import DEFAULT_RESTORE, known_models
+
+LARGEST_FACTOR = 8
+"""By how much a photo is enlarged at most."""
+HELD_PIXELS = 64_000_000
+"""Pixels of photos that wait for their faces; beyond, a batch is run before it is full."""
+_HELD_PHOTOS = 16
+_BAND_PIXELS = 4_000_000
+# The least that a detector is asked for unless a smaller face is wanted; its own least is 12.
+_DETECTED_PX = (12, 20)
+_RESTORED_COLOUR, _LEFT_COLOUR = (40, 220, 80), (250, 160, 30)
+
+Similarity: TypeAlias = Callable[[Image, Image], float]
+"""Says how alike the same person is in two pictures of a face aligned alike, of one size."""
+
+
+@dataclass(frozen=True, eq=False)
+class RestoredFace:
+    """A face of a photo, and what became of it."""
+
+    number: int
+    """Its number in the photo, from 1, the largest first."""
+    box: tuple[float, float, float, float]
+    """Left, top, right and bottom edge in px of the photo as it was."""
+    score: float
+    """How sure the detector is, 0..1."""
+    size_px: float
+    """Longer side of the box."""
+    points: Float[np.ndarray, "5 2"]
+    """Eyes, nose and mouth corners in px of the photo as it was; see `sparnet.faces.detect.Face`."""
+    skipped: str | None = None
+    """Why the face was left as it is; None if it was restored."""
+    seconds: float = 0.0
+    """Time taken, its share of the batch's included."""
+    identity: float | None = None
+    """How alike the restored face and the face as it was are, if that was asked for."""
+    aligned: UInt8[np.ndarray, "a a 3"] | None = None
+    """The face as the network read it, if faces were asked for."""
+    restored: UInt8[np.ndarray, "r r 3"] | None = None
+    """The face as it was put back, before the photo's tones are matched; if faces were asked for."""
+
+
+@dataclass(frozen=True, eq=False)
+class Restoration:
+    """A picture with its faces restored."""
+
+    image: Image
+    """The picture."""
+    faces: tuple[RestoredFace, ...]
+    """All its faces, in the order of their numbers."""
+
+
+@dataclass(frozen=True, eq=False)
+class RestoredPhoto:
+    """A photo with its faces restored, and all else that it holds."""
+
+    photo: Photo
+    """The photo."""
+    faces: tuple[RestoredFace, ...]
+    """All its faces, in the order of their numbers."""
+    is_changed: bool
+    """Whether any pixel can differ from the photo as it was: a face was restored, or it was enlarged."""
+    seconds: float
+    """Time taken for this photo, reading not included."""
+
+
+@dataclass(frozen=True, eq=False)
+class RestoredFile:
+    """What became of one of many photos: it, or an error."""
+
+    source: Path
+    """The file."""
+    result: RestoredPhoto | None
+    """The photo restored, or None if that could not be done."""
+    error: SparnetError | None
+    """Why not; its message begins with the file's name."""
+
+
+OnFace: TypeAlias = Callable[[Path, Photo, RestoredFace], None]
+"""Is given the file, the photo as it was, and a face restored, with its pictures."""
+
+
+class Restorer:
+    """A model and a detector kept loaded, for many photos. It may be used by several threads.
+
+    Args:
+        model: Name of a model of the catalog, path of a model file, or an engine already loaded.
+        engine: What runs the model; see `sparnet.engine.open_engine`.
+        precision: Arithmetic of the engine.
+        threads: Threads of the engine; None uses all cores.
+        batch_size: Faces the engine is given at once; memory grows with it.
+        detector: `mtcnn`, the path of a YuNet file, or any `Detector`.
+        upscale_factor: 1 keeps the photo's size; 2 to 8 enlarge it, by Lanczos where no face is.
+        fidelity: How much of the face as it was is mixed into the restored one, from 0, what the
+            network makes, to 1, the face as it was.
+        aligned: Whether each picture is itself a face, aligned as FFHQ's and square. It is
+            resized to what the model reads, and the result is as large as the model makes it.
+        only_center_face: Whether only the face nearest to the middle is restored.
+        max_faces: How many faces of a photo at most, the largest; None for all.
+        min_face_px: Smaller faces are left as they are.
+        numbers: The faces wanted, from 1, the largest first; None for all.
+        color_match: How much of the difference in tone between a restored face and the photo is
+            undone, 0 (none) to 1.
+        identity: Measures how alike each restored face and the face as it was are; None does not.
+
+    Raises:
+        WeightsError: If the model or detector is missing or damaged, or does not restore.
+        ValueError: If an argument is out of range.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | Engine = DEFAULT_RESTORE,
+        *,
+        engine: str = "openvino",
+        precision: Precision = "fp32",
+        threads: int | None = None,
+        batch_size: int = 4,
+        detector: str | Path | Detector = "mtcnn",
+        upscale_factor: int = 1,
+        fidelity: int | float = 0,
+        aligned: bool = False,
+        only_center_face: bool = False,
+        max_faces: int | None = None,
+        min_face_px: int | float = 0,
+        numbers: Sequence[int] | None = None,
+        color_match: int | float = 0.7,
+        identity: Similarity | None = None,
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
+        if not 1 <= upscale_factor <= LARGEST_FACTOR:
+            raise ValueError(f"upscale_factor must be from 1 to {LARGEST_FACTOR}, got {upscale_factor}")
+        if aligned and upscale_factor != 1:
+            raise ValueError("an aligned face is as large as the model makes it: upscale_factor must be 1")
+        for name, value in (("fidelity", fidelity), ("color_match", color_match)):
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name} must be from 0 to 1, got {value}")
+        if max_faces is not None and max_faces < 1:
+            raise ValueError(f"max_faces must be 1 or more, got {max_faces}")
+        self.batch_size = batch_size
+        self.upscale_factor = upscale_factor
+        self.fidelity = fidelity
+        self.aligned = aligned
+        self.only_center_face = only_center_face
+        self.max_faces = max_faces
+        self.min_face_px = min_face_px
+        self.numbers = numbers
+        self.color_match = color_match
+        self.identity = identity
+        if isinstance(model, str | Path):
+            _check_default(model)
+            model = open_engine(model, engine=engine, precision=precision, threads=threads)
+        self.engine: Engine = model
+        self.info = model.info
+        if self.info.task != "restore":
+            raise WeightsError(
+                f"{self.info.name} enlarges tiny faces (sparnet upscale); it does not restore photos"
+            )
+        self._detector: Detector | None = None
+        if not aligned:
+            least, usual = _DETECTED_PX
+            wanted = max(least, min(usual, int(min_face_px) or usual))
+            if isinstance(detector, str | Path):
+                detector = open_detector(detector, min_face_px=wanted)
+            self._detector = detector
+
+    def restore(self, image: Image, *, keep_faces: bool = False) -> Restoration:
+        """Restore the faces of a picture.
+
+        Args:
+            image: A photo of any size; it is not changed.
+            keep_faces: Whether the result holds each face's pictures, before and after.
+
+        Returns:
+            A picture of the same size, or enlarged; without faces, a picture all the same.
+
+        Raises:
+            ImageError: If the picture is empty, or too large to be enlarged.
+            NoFaceFound: If a face was asked for by a number that the picture does not have.
+        """
+        made = self.restore_photo(Photo(pixels=image), keep_faces=keep_faces)
+        return Restoration(made.photo.pixels, made.faces)
+
+    def restore_photo(self, photo: Photo, *, keep_faces: bool = False) -> RestoredPhoto:
+        """Restore the faces of a photo, keeping its transparency, gray, 16 bits, profile and EXIF.
+
+        See `restore`.
+        """
+        work = self._begin(photo)
+        work.keeps_faces = keep_faces
+        for _ in self._stream([(None, work)], None):
+            pass
+        return self._finish(work)
+
+    def restore_many(
+        self, sources: Iterable[str | Path], *, on_face: OnFace | None = None
+    ) -> Iterator[RestoredFile]:
+        """Restore photos from files, in order, each as soon as it and those before are done.
+
+        A file that cannot be read, is too large, or lacks a face that was asked for, gives an error
+        in its place; the others go on.
+
+        Args:
+            sources: The files, read when their turn comes.
+            on_face: Called with each face restored; the results hold no pictures of faces.
+        """
+        for source, work in self._stream(self._open(sources), on_face):
+            path = Path(source or "")
+            if isinstance(work, SparnetError):
+                yield RestoredFile(path, None, work)
+            else:
+                yield RestoredFile(path, self._finish(work), None)
+
+    def _open(self, sources: Iterable[str | Path]) -> "Iterator[_Item]":
+        for source in sources:
+            try:
+                photo = read_photo(source)
+            except ImageError as error:
+                yield Path(source), error
+                continue
+            try:
+                yield Path(source), self._begin(photo)
+            except SparnetError as error:
+                yield Path(source), type(error)(f"{show_path(source)}: {error}")
+            except MemoryError:
+                yield Path(source), ImageError(f"{show_path(source)}: not enough memory")
+
+    def _stream(self, items: "Iterable[_Item]", on_face: OnFace | None) -> "Iterator[_Item]":
+        """Restore the faces of photos in shared batches; yield photos in order, when done."""
+        held: deque[_Item] = deque()
+        tasks: list[_Task] = []
+        for source, work in items:
+            held.append((source, work))
+            if isinstance(work, _Work):
+                for chosen in work.chosen:
+                    tasks.append(_Task(source, work, chosen))
+                    if len(tasks) == self.batch_size:
+                        self._run(tasks, on_face)
+                        tasks = []
+            if _is_much(held):
+                self._run(tasks, on_face)
+                tasks = []
+            while held and not _waits(held[0]):
+                yield held.popleft()
+        self._run(tasks, on_face)
+        yield from held
+
+    def _begin(self, photo: Photo) -> "_Work":
+        """Find and choose a photo's faces, and enlarge it; all that can fail happens here."""
+        started = time.perf_counter()
+        if photo.pixels.size == 0:
+            raise ImageError("the picture is empty")
+        work = self._begin_face(photo) if self.aligned else self._begin_photo(photo)
+        work.seconds = time.perf_counter() - started
+        return work
+
+    def _begin_face(self, photo: Photo) -> "_Work":
+        height, width = photo.pixels.shape[:2]
+        if height != width:
+            raise ImageError(
+                f"{width} x {height} px is not square: expected an aligned face; "
+                "faces of a photo are found without --aligned (aligned=True)"
+            )
+        face = Face((0.0, 0.0, float(width), float(height)), 1.0, template(width))
+        return _Work(photo, [Chosen(1, face)], {}, {}, None)
+
+    def _begin_photo(self, photo: Photo) -> "_Work":
+        height, width = photo.pixels.shape[:2]
+        detector = self._detector
+        faces = detector.detect(photo.pixels) if detector is not None else []
+        selection = select_faces(
+            faces,
+            (width, height),
+            numbers=self.numbers,
+            min_face_px=self.min_face_px,
+            only_center_face=self.only_center_face,
+            max_faces=self.max_faces,
+        )
+        done = {left.number: _report(left.number, left.face, left.reason) for left in selection.skipped}
+        factor, side = self.upscale_factor, self.info.input_size
+        shape = (height * factor, width * factor)
+        chosen, places = [], {}
+        for one in selection.chosen:
+            try:
+                transform = align(photo.pixels, one.face, side).transform
+            except AlignmentError as error:
+                done[one.number] = _report(one.number, one.face, str(error))
+                continue
+            transform = resampled(transform, (float(factor), float(factor)))
+            places[one.number] = _Place(transform, side, square_in_photo(transform, side, shape, margin=1))
+            chosen.append(one)
+        if factor > 1:
+            canvas = enlarge(photo.pixels, factor)
+        else:
+            canvas = photo.pixels.copy() if chosen else photo.pixels
+        return _Work(photo, chosen, places, done, canvas)
+
+    def _run(self, tasks: "Sequence[_Task]", on_face: OnFace | None) -> None:
+        """Restore a batch of faces and put each into its photo."""
+        if not tasks:
+            return
+        started = time.perf_counter()
+        side = self.info.input_size
+        if self.aligned:
+            aligned = [resize_bicubic(task.work.photo.pixels, side, side) for task in tasks]
+        else:
+            aligned = [align(task.work.photo.pixels, task.chosen.face, side).image for task in tasks]
+        made = self.engine.run(np.stack(aligned))
+        share = (time.perf_counter() - started) / len(tasks)
+        for task, read, sr in zip(tasks, aligned, made, strict=True):
+            started = time.perf_counter()
+            work, number = task.work, task.chosen.number
+            restored = mix(read, sr, self.fidelity)
+            if self.aligned:
+                work.canvas = restored
+            else:
+                self._paste(work, number, AlignedFace(read, work.places[number].transform), restored)
+            face = replace(
+                _report(number, task.chosen.face),
+                aligned=read,
+                restored=restored,
+                identity=None if self.identity is None else self.identity(restored, _resize(read, len(sr))),
+                seconds=share + time.perf_counter() - started,
+            )
+            work.seconds += face.seconds
+            work.done[number] = face if work.keeps_faces else replace(face, aligned=None, restored=None)
+            if on_face is not None and task.source is not None:
+                on_face(task.source, work.photo, face)
+
+    def _paste(
+        self, work: "_Work", number: int, aligned: AlignedFace, restored: UInt8[np.ndarray, "r r 3"]
+    ) -> None:
+        """Put one face into its photo's canvas; the result is that of all faces put in at once.
+
+        Where masks overlap, each face's share depends on the others'. These take part as faces
+        that change nothing, so that none of them need be there yet.
+        """
+        place = work.places[number]
+        left, top, right, bottom = place.rectangle
+        if work.canvas is None or right <= left or bottom <= top:
+            return
+        part = work.canvas[top:bottom, left:right]
+        pairs = [(restored, AlignedFace(aligned.image, place.seen_from(left, top, aligned.size)))]
+        for other, rival in work.places.items():
+            if other != number and _meet(rival.rectangle, place.rectangle):
+                pairs.append((_BLANK, AlignedFace(_BLANK, rival.seen_from(left, top, len(_BLANK)))))
+        part[:] = paste_all(part, pairs, color_match=self.color_match)
+
+    def _finish(self, work: "_Work") -> RestoredPhoto:
+        started = time.perf_counter()
+        faces = tuple(work.done[number] for number in sorted(work.done))
+        changed = self.upscale_factor > 1 or any(face.skipped is None for face in faces)
+        photo = work.photo
+        if changed and work.canvas is not None:
+            photo = photo.with_pixels(work.canvas)
+        seconds = work.seconds + time.perf_counter() - started
+        return RestoredPhoto(photo, faces, changed, seconds)
+
+
+def restore(
+    image: Image,
+    model: str | Path | Engine = DEFAULT_RESTORE,
+    *,
+    upscale_factor: int = 1,
+    fidelity: int | float = 0,
+    aligned: bool = False,
+    only_center_face: bool = False,
+    engine: str = "openvino",
+) -> Restoration:
+    """Restore the faces of a picture; for many pictures, and more options, keep a `Restorer`.
+
+    Args:
+        image: A photo of any size.
+        model: Name or file of a model.
+        upscale_factor: 1 keeps the photo's size; 2 to 8 enlarge it.
+        fidelity: From 0, what the network makes, to 1, the face as it was.
+        aligned: Whether the picture is itself an aligned face.
+        only_center_face: Whether only the face nearest to the middle is restored.
+        engine: See `sparnet.engine.open_engine`.
+
+    Returns:
+        The picture and its faces; a picture without faces is returned as it is, or enlarged.
+
+    Raises:
+        ImageError: If the picture is empty, or too large to be enlarged.
+        WeightsError: If there is no such model.
+        ValueError: If an argument is out of range.
+    """
+    restorer = Restorer(
+        model,
+        engine=engine,
+        upscale_factor=upscale_factor,
+        fidelity=fidelity,
+        aligned=aligned,
+        only_center_face=only_center_face,
+    )
+    return restorer.restore(image)
+
+
+def mix(
+    read: UInt8[np.ndarray, "a a 3"], sr: UInt8[np.ndarray, "r r 3"], fidelity: int | float
+) -> UInt8[np.ndarray, "r r 3"]:
+    """Return `fidelity * read + (1 - fidelity) * sr`, at the size of `sr`.
+
+    Args:
+        read: An aligned face, as the network read it.
+        sr: What the network made of it.
+        fidelity: From 0 to 1.
+    """
+    if fidelity == 0:
+        return sr
+    weight = np.float32(fidelity)
+    return np.rint(weight * _resize(read, len(sr)) + (1 - weight) * sr).astype(np.uint8)
+
+
+def enlarge(image: Image, factor: int) -> UInt8[np.ndarray, "h2 w2 3"]:
+    """Enlarge a picture by Lanczos, in bands of rows, which change no value and bound the memory.
+
+    Args:
+        image: A picture.
+        factor: By how much, in both directions.
+
+    Raises:
+        ImageError: If the result has more than `sparnet.image.MAX_PIXELS` pixels.
+    """
+    height, width = image.shape[:2]
+    if height * width * factor**2 > MAX_PIXELS:
+        size = f"{width * factor:,} x {height * factor:,}"
+        raise ImageError(
+            f"enlarged {factor} times it has {size} pixels, more than {MAX_PIXELS:,}; enlarge it less"
+        )
+    result = np.empty((height * factor, width * factor, 3), dtype=np.uint8)
+    rows = max(1, _BAND_PIXELS // (width * factor**2))
+    reach = 3  # source px that Lanczos reads on each side
+    for top in range(0, height, rows):
+        bottom = min(top + rows, height)
+        first, last = max(0, top - reach), min(height, bottom + reach)
+        # In two steps: in one, Pillow chooses by the band's shape which direction comes first, and what
+        # is clipped between them shows.
+        taller = PIL.Image.fromarray(np.ascontiguousarray(image[first:last])).resize(
+            (width, (bottom - top) * factor),
+            PIL.Image.Resampling.LANCZOS,
+            box=(0, top - first, width, bottom - first),
+        )
+        band = taller.resize((width * factor, taller.height), PIL.Image.Resampling.LANCZOS)
+        result[top * factor : bottom * factor] = np.asarray(band)
+    return result
+
+
+def draw_boxes(image: Image, faces: Sequence[RestoredFace], *, upscale_factor: int = 1) -> Image:
+    """Draw each face's box, number and score on a copy of a picture; faces left as they are in orange.
+
+    Args:
+        image: The photo, or an enlarged copy of it.
+        faces: Its faces.
+        upscale_factor: By how much it was enlarged.
+    """
+    drawn = np.ascontiguousarray(image).copy()
+    height, width = image.shape[:2]
+    thickness = max(1, round(max(height, width) / 800))
+    letters = max(0.4, max(height, width) / 2000)
+    for face in faces:
+        colour = _RESTORED_COLOUR if face.skipped is None else _LEFT_COLOUR
+        left, top, right, bottom = (round(edge * upscale_factor) for edge in face.box)
+        cv2.rectangle(drawn, (left, top), (right - 1, bottom - 1), colour, thickness)
+        text = f"{face.number}: {face.score:.2f}"
+        (wide, high), below = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, letters, thickness)
+        x = max(0, min(left, width - wide))
+        y = top - below if top - below - high >= 0 else min(height - below, bottom + high + below)
+        # A dark rim, so that the words can be read on any ground.
+        for edge, ink in ((3 * thickness, (0, 0, 0)), (thickness, colour)):
+            cv2.putText(drawn, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, letters, ink, edge, cv2.LINE_AA)
+    return drawn
+
+
+Rectangle: TypeAlias = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class _Place:
+    """Where a face goes."""
+
+    transform: Float[np.ndarray, "2 3"]
+    """From px of the photo, enlarged if it is, to px of the aligned square."""
+    side: int
+    """Of the aligned square."""
+    rectangle: Rectangle
+    """Left, top, right and bottom of the px that can change."""
+
+    def seen_from(self, left: int, top: int, side: int) -> Float[np.ndarray, "2 3"]:
+        """Return the transform from a part of the photo to a square of another side."""
+        transform = self.transform.copy()
+        transform[:, 2] += transform[:, :2] @ [left, top]
+        transform *= side / self.side
+        transform[:, 2] += 0.5 * side / self.side - 0.5
+        return transform
+
+
+@dataclass(eq=False)
+class _Work:
+    """A photo on its way."""
+
+    photo: Photo
+    """The photo as it was."""
+    chosen: list[Chosen]
+    """The faces to restore."""
+    places: dict[int, _Place]
+    """Where they go, by their numbers."""
+    done: dict[int, RestoredFace]
+    """The faces that are restored or left as they are, by their numbers."""
+    canvas: np.ndarray | None
+    """The photo as it will be, or None for an aligned face that is not made yet."""
+    seconds: float = 0.0
+    """Time taken."""
+    keeps_faces: bool = False
+    """Whether `done` keeps the pictures of faces."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """A face for the engine."""
+
+    source: Path | None
+    work: _Work = field(repr=False)
+    chosen: Chosen
+
+
+_Item: TypeAlias = tuple[Path | None, _Work | SparnetError]
+_BLANK: np.ndarray = np.zeros((8, 8, 3), dtype=np.uint8)
+
+
+def _waits(item: _Item) -> bool:
+    _, work = item
+    return isinstance(work, _Work) and any(chosen.number not in work.done for chosen in work.chosen)
+
+
+def _is_much(held: Iterable[_Item]) -> bool:
+    """Say whether no more photos should wait for their faces."""
+    pixels = [
+        max(work.photo.pixels.size, 0 if work.canvas is None else work.canvas.size) // 3
+        if isinstance(work, _Work)
+        else 0
+        for _, work in held
+    ]
+    return len(pixels) >= _HELD_PHOTOS or sum(pixels) > HELD_PIXELS
+
+
+def _report(number: int, face: Face, skipped: str | None = None) -> RestoredFace:
+    return RestoredFace(number, face.box, face.score, face.size_px, face.points, skipped)
+
+
+def _meet(one: Rectangle, other: Rectangle) -> bool:
+    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def _resize(face: UInt8[np.ndarray, "a a 3"], size: int) -> UInt8[np.ndarray, "r r 3"]:
+    """Resize an aligned face as `paste_all` does, so that a face mixed with itself changes nothing."""
+    if size == len(face):
+        return face
+    method = cv2.INTER_AREA if size < len(face) else cv2.INTER_CUBIC
+    return cv2.resize(face, (size, size), interpolation=method)
+
+
+def _check_default(model: str | Path) -> None:
+    """Say plainly that the default model is not there, where that is so."""
+    known = known_models()
+    if str(model) != DEFAULT_RESTORE or DEFAULT_RESTORE in known or Path(model).is_file():
+        return
+    restoring = ", ".join(name for name, entry in known.items() if entry.info.task == "restore")
+    raise WeightsError(
+        f"the model {DEFAULT_RESTORE} is not here; models that restore photos: {restoring or 'none'}; "
+        "name one of them, or any model file, with -m"
+    )

@@ -1,0 +1,200 @@
+"""What tests of all parts share: one thread, a cache of their own, a small model, real faces."""
+
+import io
+import os
+import sys
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import pytest
+from PIL import Image
+
+os.environ["OMP_NUM_THREADS"] = "1"  # two test processes on two cores would wait for each other's threads
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the user's folders out of every test."""
+    with pytest.MonkeyPatch.context() as patch:
+        _use_cache(patch, tmp_path_factory.mktemp("cache"))
+        patch.delenv("SPARNET_WEIGHTS", raising=False)
+        yield
+
+
+def _use_cache(patch: pytest.MonkeyPatch, folder: Path) -> Path:
+    for variable in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
+        patch.setenv(variable, str(folder))
+    if sys.platform == "darwin":
+        patch.setenv("HOME", str(folder))
+        return folder / "Library" / "Caches" / "sparnet"
+    return folder / "sparnet"
+
+
+@pytest.fixture
+def user_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's folder for this test alone; it does not exist yet."""
+    return _use_cache(monkeypatch, tmp_path / "user-cache")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real photographs."""
+    folder = Path(os.environ.get("SPARNET_SHARED", Path(__file__).parents[2] / "shared"))
+    if not (folder / "faces" / "faces128-test").is_dir():
+        pytest.skip(f"needs real faces in {folder}/faces; name another folder with SPARNET_SHARED")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def real_faces(shared: Path) -> list[np.ndarray]:
+    """Three faces of the test pack at 128 px: the central 85 %, resized by Pillow."""
+    shard = next((shared / "faces" / "faces128-test").glob("*.tar"))
+    faces = []
+    with tarfile.open(shard) as pictures:
+        for member in pictures:
+            file = pictures.extractfile(member)
+            if file is None or not member.name.endswith(".webp"):
+                continue
+            picture = Image.open(io.BytesIO(file.read())).convert("RGB")
+            inner = round(0.85 * picture.width)
+            start = (picture.width - inner) // 2
+            crop = picture.crop((start, start, start + inner, start + inner))
+            faces.append(np.array(crop.resize((128, 128), Image.Resampling.BICUBIC)))
+            if len(faces) == 3:
+                break
+    return faces
+
+
+class Ended(NamedTuple):
+    """How a run of the program ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def errors(self) -> list[str]:
+        """The lines on standard error."""
+        return self.err.splitlines()
+
+
+@pytest.fixture
+def sparnet_cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
+    """Run the program in this process."""
+    from sparnet.cli.app import main
+
+    def run(*arguments: object) -> Ended:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ending:
+            main([str(argument) for argument in arguments])
+        code = ending.value.code
+        captured = capsys.readouterr()
+        if isinstance(code, str):  # Python prints it when it ends
+            return Ended(1, captured.out, f"{captured.err}{code}\n")
+        return Ended(int(code or 0), captured.out, captured.err)
+
+    return run
+
+
+class VariantMaker(Protocol):
+    """Make a model file that differs from the small one in what it says of itself."""
+
+    def __call__(self, path: Path, **changes: object) -> Path: ...
+
+
+@pytest.fixture(scope="session")
+def small_network():
+    """A network of few layers and channels, 128 px, every tensor of it random."""
+    import torch
+
+    from sparnet.network.config import NetworkConfig
+    from sparnet.network.generator import SPARNet
+
+    torch.set_num_threads(1)
+    config = NetworkConfig(
+        base_channels=4,
+        max_channels=8,
+        body_size=64,
+        body_units=1,
+        attention_channels=4,
+        attention_smallest_size=32,
+        spectral_norm=True,
+    )
+    torch.manual_seed(0)
+    network = SPARNet(config)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for name, tensor in network.state_dict().items():
+            if "running_mean" in name or name.endswith("norm.bias"):
+                tensor.copy_(0.1 * torch.randn(tensor.shape, generator=generator))
+            elif "running_var" in name or name.endswith("norm.weight"):
+                tensor.copy_(0.5 + torch.rand(tensor.shape, generator=generator))
+    return network.eval()
+
+
+@pytest.fixture(scope="session")
+def small_model(small_network, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small network as a model file. It is made once: torch.onnx.export takes seconds."""
+    from sparnet.export import describe, export_onnx
+
+    path = tmp_path_factory.mktemp("model") / "small.onnx"
+    info = describe(small_network, name="small", task="upscale", upscale_factor=8, license="none")
+    export_onnx(small_network, path, info)
+    return path
+
+
+@pytest.fixture(scope="session")
+def make_variant(small_model: Path) -> VariantMaker:
+    import onnx
+
+    from sparnet.weights.info import METADATA_KEY, dump_info, parse_info
+    from sparnet.weights.seal import SEAL_KEY, seal
+
+    def make(path: Path, **changes: object) -> Path:
+        model = onnx.load_model_from_string(small_model.read_bytes())
+        texts = {entry.key: entry.value for entry in model.metadata_props}
+        info = parse_info(texts[METADATA_KEY], source=small_model).model_copy(update=changes)
+        del model.metadata_props[:]
+        entry = model.metadata_props.add()
+        entry.key, entry.value = METADATA_KEY, dump_info(info)
+        assert SEAL_KEY in texts
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(seal(model.SerializeToString(deterministic=True)))
+        return path
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def add_to_catalog() -> Callable[..., None]:
+    """Enter a model file that lies in a folder into the folder's catalog."""
+    import hashlib
+
+    from sparnet.weights.catalog import CatalogEntry, read_catalog, write_catalog
+    from sparnet.weights.info import ModelInfo
+
+    def add(path: Path, name: str, **facts: object) -> None:
+        content = path.read_bytes()
+        described = {
+            "name": name, "task": "upscale", "upscale_factor": 8, "image_size": 128, "input_size": 128,
+            "network": {}, "parameters": 1, "license": "none", **facts,
+        }  # fmt: skip
+        entry = CatalogEntry(
+            file=path.name,
+            sha256=hashlib.sha256(content).hexdigest(),
+            bytes=len(content),
+            info=ModelInfo.model_validate(described),
+        )
+        catalog = read_catalog(path.parent)
+        write_catalog(path.parent, catalog.model_copy(update={"models": catalog.models | {name: entry}}))
+
+    return add
