@@ -1,0 +1,111 @@
+"""Three engines, one interface, the same faces to one grey level."""
+
+import builtins
+
+import numpy as np
+import pytest
+
+from sparnet.engine import ENGINES, Engine, open_engine
+from sparnet.engine.openvino import OpenvinoEngine
+from sparnet.errors import SparnetError, WeightsError
+
+
+def random_faces(count: int, *, side: int = 128) -> np.ndarray:
+    """Smooth faces-to-be, as bicubic enlargement makes them."""
+    from sparnet.image import resize_bicubic
+
+    if count == 0:
+        return np.zeros((0, side, side, 3), dtype=np.uint8)
+    chance = np.random.default_rng(3)
+    coarse = chance.integers(0, 256, (count, 16, 16, 3), dtype=np.uint8)
+    return np.stack([resize_bicubic(one, side, side) for one in coarse])
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_every_engine_has_the_interface(small_model, name):
+    engine = open_engine(small_model, engine=name, threads=1)
+    assert isinstance(engine, Engine)
+    assert engine.info.name == "small"
+    assert engine.run(random_faces(0)).shape == (0, 128, 128, 3)
+    one, many = engine.run(random_faces(5)[2:3]), engine.run(random_faces(5))
+    assert one.dtype == np.uint8
+    assert many.shape == (5, 128, 128, 3)
+    assert np.abs(many[2].astype(int) - one[0]).max() <= 1, "a face does not depend on those beside it"
+
+
+@pytest.mark.parametrize("model", ["small", "shipped"])
+def test_the_engines_agree_to_one_grey_level(model, small_model):
+    path = small_model if model == "small" else "sparnet-x8"
+    faces = random_faces(3)
+    made = [open_engine(path, engine=name, threads=1).run(faces).astype(int) for name in ENGINES]
+    for other in made[1:]:
+        assert np.abs(other - made[0]).max() <= 1
+    assert made[0].std() > 5
+
+
+def test_the_engines_agree_on_real_faces(real_faces):
+    from sparnet.image import resize_bicubic
+
+    inputs = np.stack([resize_bicubic(resize_bicubic(face, 16, 16), 128, 128) for face in real_faces])
+    made = [open_engine("sparnet-x8", engine=name, threads=1).run(inputs).astype(int) for name in ENGINES]
+    assert all(np.abs(other - made[0]).max() <= 1 for other in made[1:])
+
+
+@pytest.mark.parametrize("name", ENGINES)
+def test_faces_of_another_size_are_refused(small_model, name):
+    with pytest.raises(ValueError, match="reads faces of 128 x 128 px"):
+        open_engine(small_model, engine=name).run(random_faces(1, side=64))
+
+
+@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize(
+    "content", [b"", b"not a model", b"\x08\x07" + b"x" * 5000], ids=["empty", "text", "junk"]
+)
+def test_a_file_that_is_no_model_is_refused_in_one_line(tmp_path, name, content):
+    path = tmp_path / "m.onnx"
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match=r"m\.onnx: ") as refused:
+        open_engine(path, engine=name)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_flipped_bit_is_refused(tmp_path, small_model):
+    content = bytearray(small_model.read_bytes())
+    content[len(content) // 2] ^= 1
+    path = tmp_path / "m.onnx"
+    path.write_bytes(bytes(content))
+    with pytest.raises(WeightsError, match="damaged"):
+        open_engine(path)
+
+
+def test_an_unknown_engine_is_refused(small_model):
+    with pytest.raises(ValueError, match="engine must be one of openvino, onnxruntime, torch"):
+        open_engine(small_model, engine="tensorflow")
+
+
+def test_an_engine_that_is_not_installed_says_what_to_install(small_model, monkeypatch):
+    def without(name, *arguments, **options):
+        if name == "onnxruntime":
+            raise ModuleNotFoundError("No module named 'onnxruntime'", name="onnxruntime")
+        return imported(name, *arguments, **options)
+
+    imported = builtins.__import__
+    monkeypatch.delitem(__import__("sys").modules, "sparnet.engine.onnxruntime", raising=False)
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(SparnetError, match=r"needs the package onnxruntime: pip install 'sparnet\[ort\]'"):
+        open_engine(small_model, engine="onnxruntime")
+
+
+def test_many_batches_one_after_another_never_wait_for_ever(small_model):
+    faces = random_faces(3)
+    for _ in range(20):
+        engine = OpenvinoEngine(small_model, threads=2)
+        engine.run(faces)
+        del engine
+
+
+def test_attention_maps_are_weights_from_0_to_1_in_order_of_depth(small_model, small_network):
+    maps = OpenvinoEngine(small_model).attention_maps(random_faces(1))
+    assert len(maps) == sum(unit.attention is not None for unit in small_network.units)
+    assert all(one.ndim == 3 and 0 < one.min() <= one.max() < 1 for one in maps)
+    assert maps[-1].shape[1:] == (128, 128)
