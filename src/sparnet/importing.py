@@ -47,6 +47,7 @@ def import_official(file: Path, *, name: str, upscale_factor: int = 8) -> Catalo
     path = folder / f"{name}{SUFFIX}"
     catalog = read_catalog(folder)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         export_onnx(network, path, info)
         content = path.read_bytes()
         entry = CatalogEntry(

@@ -187,9 +187,7 @@ def resize_bicubic(pictures: UInt8[Tensor, "n 3 h w"], size: int) -> UInt8[Tenso
     return resize_bicubic_by_floats(pictures, size)
 
 
-def resize_bicubic_by_floats(
-    pictures: UInt8[Tensor, "n 3 h w"], size: int
-) -> UInt8[Tensor, "n 3 size size"]:
+def resize_bicubic_by_floats(pictures: UInt8[Tensor, "n 3 h w"], size: int) -> UInt8[Tensor, "n 3 size size"]:
     """Resize across, then down, each rounded to 8 bits: where there is no 8-bit kernel (GPUs)."""
     for shape in ((pictures.shape[-2], size), (size, size)):
         resized = functional.interpolate(pictures.float(), shape, mode="bicubic", antialias=True)
