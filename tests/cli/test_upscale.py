@@ -192,9 +192,7 @@ def test_a_released_file_becomes_a_model(tmp_path, sparnet_cli, user_cache):
     from sparnet.network.official import to_official
 
     torch.manual_seed(0)
-    small = NetworkConfig(
-        image_size=32, base_channels=4, max_channels=8, body_units=1, attention_channels=4
-    )
+    small = NetworkConfig(image_size=32, base_channels=4, max_channels=8, body_units=1, attention_channels=4)
     path = tmp_path / "SPARNet-V16-S4-epoch20.pth"
     torch.save(to_official(SPARNet(small)), path)
     ended = sparnet_cli("models", "import", path)
