@@ -20,7 +20,7 @@ import torch
 from sparnet.training.state import load_newest, saved_states
 
 ROOT = Path(__file__).parent.parent
-COMMON = ("train.total_images=6000", "train.save_every_images=8", "train.log_every_images=80")
+COMMON = ("train.total_images=2400", "train.save_every_images=8", "train.log_every_images=80")
 
 
 def command(run: Path, *, resume: bool) -> list[str]:

@@ -85,18 +85,39 @@ def test_the_version_is_the_packages(sparnet_cli):
 
 
 def test_the_runtime_half_works_without_torch(tmp_path):
+    """Its commands one after another in one process, where the lab's packages cannot be imported."""
     code = f"""
 import sys
 class Blocked:
     def find_spec(self, name, path=None, target=None):
-        if name.split(".")[0] in ("torch", "onnx", "onnxscript", "lightning_fabric", "skimage", "scipy"):
+        if name.split(".")[0] in (
+            "torch", "onnx", "onnxscript", "onnxruntime", "lightning_fabric", "safetensors", "skimage",
+            "scipy", "beartype",
+        ):
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 sys.meta_path.insert(0, Blocked())
 from sparnet.cli import main
-main(["upscale", "examples/face16.png", "-o", {str(tmp_path)!r}])
+face, out = "examples/face16.png", {str(tmp_path)!r}
+for command in (
+    ["upscale", face, "-o", out],
+    ["attention", face, "-o", out],
+    ["degrade", face, "-o", out + "/bad"],
+    ["models", "verify"],
+    ["upscale", face, "-o", out, "--engine", "torch"],
+):
+    try:
+        main(command)
+    except SystemExit as ending:
+        print(command[0], ending.code)
 """
     ended = python(code)
-    assert ended.returncode == 0, ended.stderr
+    assert [line for line in ended.stdout.splitlines() if line.split()[-1] in "012"] == [
+        "upscale 0",
+        "attention 0",
+        "degrade 0",
+        "models 0",
+    ], ended.stderr
+    assert "engine torch needs the package torch: pip install 'sparnet[train]'" in ended.stdout
     assert (tmp_path / "face16.png").is_file()
 
 

@@ -184,3 +184,21 @@ def test_a_normalised_weight_has_spectral_norm_one():
         for _ in range(100):  # each look at the weight is a step of the power iteration
             weight = conv.weight
     assert torch.linalg.matrix_norm(weight.flatten(1), ord=2) == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("norm", ["batch", "instance"])
+def test_computing_units_again_changes_neither_gradients_nor_running_statistics(norm):
+    """Batch norms must not see a batch twice, though they compute it twice."""
+    config = changed(TINY, norm=norm)
+    results = []
+    for again in (False, True):
+        network = build(config).train()
+        network.checkpointing = again
+        network(faces(config, 2)).square().mean().backward()
+        gradients = {name: parameter.grad for name, parameter in network.named_parameters()}
+        results.append([*gradients.items(), *network.named_buffers()])
+    for (name, once), (_, twice) in zip(*results, strict=True):
+        assert once is not None
+        assert twice is not None
+        assert torch.equal(once, twice), name
+    assert all(module.momentum == 0.1 for module in network.modules() if isinstance(module, nn.BatchNorm2d))

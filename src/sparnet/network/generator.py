@@ -1,5 +1,9 @@
 """SPARNet and the generator of SPARNetHD: units of a residual branch under attention."""
 
+import functools
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -167,7 +171,7 @@ class SPARNet(nn.Module):
         features = self.stem(x)
         for unit in self.units:
             if self.checkpointing and self.training:
-                features = checkpoint(unit, features, use_reentrant=False)
+                features = _checkpointed(unit, features)
             else:
                 features = unit(features)
         return self.output(features)
@@ -191,6 +195,38 @@ class SPARNet(nn.Module):
             if attention_map is not None:
                 maps.append(attention_map)
         return self.output(features), maps
+
+
+def _checkpointed(unit: nn.Module, features: Tensor) -> Tensor:
+    """Compute a unit, and in the backward pass again, with what is inside it forgotten in between."""
+    if any(isinstance(module, nn.BatchNorm2d) for module in unit.modules()):
+        contexts = functools.partial(_first_and_second_pass, unit)
+        return checkpoint(unit, features, use_reentrant=False, context_fn=contexts)
+    return checkpoint(unit, features, use_reentrant=False)
+
+
+def _first_and_second_pass(
+    unit: nn.Module,
+) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
+    return nullcontext(), _still_statistics(unit)
+
+
+@contextmanager
+def _still_statistics(unit: nn.Module) -> Iterator[None]:
+    """Leave the running statistics of batch norms as they are: they have seen this batch already."""
+    norms = [module for module in unit.modules() if isinstance(module, nn.BatchNorm2d)]
+    momenta = [norm.momentum for norm in norms]
+    seen = [norm.num_batches_tracked for norm in norms]
+    counts = [None if count is None else count.clone() for count in seen]
+    for norm in norms:
+        norm.momentum = 0.0
+    try:
+        yield
+    finally:
+        for norm, momentum, count, before in zip(norms, momenta, seen, counts, strict=True):
+            norm.momentum = momentum
+            if count is not None and before is not None:
+                count.copy_(before)
 
 
 def _build_attention(config: NetworkConfig, channels: int, size: int) -> nn.Module | None:

@@ -1,0 +1,123 @@
+"""`sparnet attention`: the maps of a face as pictures."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sparnet.drawing import draw_map, draw_sheet, mean_map
+from sparnet.image import read_image, write_image
+
+
+@pytest.fixture
+def attention(sparnet_cli, small_model):
+    return lambda *words: sparnet_cli("attention", "-m", small_model, *words)
+
+
+def face(rows: int = 16, columns: int = 16) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (rows, columns, 3), dtype=np.uint8)
+
+
+def test_a_picture_for_each_map_and_a_sheet_are_written(tmp_path, attention):
+    write_image(tmp_path / "f.png", face())
+    ended = attention(tmp_path / "f.png", "-o", tmp_path / "out", "-v")
+    assert (ended.code, ended.err) == (0, "")
+    made = sorted(path.name for path in (tmp_path / "out").iterdir())
+    assert made == [
+        "f_attention.png",
+        "f_attention_01.png",
+        "f_attention_02.png",
+        "f_attention_03.png",
+    ]
+    assert ended.out.splitlines()[-1] == f"3 attention maps of small: {tmp_path / 'out' / 'f_attention.png'}"
+    assert "64 px, weights 0." in ended.out
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(512, 512), (300, 200), (24, 16), (8, 8)])
+def test_a_face_of_any_size_is_taken(tmp_path, attention, rows, columns):
+    write_image(tmp_path / "f.png", face(rows, columns))
+    ended = attention(tmp_path / "f.png", "-o", tmp_path / "out", "--json")
+    assert ended.code == 0
+    assert len(json.loads(ended.out)["units"]) == 3
+    assert (ended.err == "") == (rows == columns > 8), "what is unusual is said"
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (4, 400)])
+def test_what_is_no_face_is_refused_in_one_line(tmp_path, attention, rows, columns):
+    write_image(tmp_path / "f.png", face(rows, columns))
+    ended = attention(tmp_path / "f.png", "-o", tmp_path / "out")
+    assert ended.code == 1
+    assert len(ended.errors) == 1
+    assert ended.err.startswith(f"sparnet: {tmp_path / 'f.png'}: ")
+    assert "too small" in ended.err
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["missing.png", "text.png"])
+def test_a_bad_picture_is_one_line(tmp_path, attention, name):
+    (tmp_path / "text.png").write_text("no picture")
+    ended = attention(tmp_path / name, "-o", tmp_path / "out")
+    assert (ended.code, len(ended.errors)) == (1, 1)
+
+
+def test_a_model_without_attention_is_told(tmp_path, sparnet_cli):
+    """Through the export of a network without; three layers, so that it takes a moment."""
+    import torch
+
+    from sparnet.export import describe, export_onnx
+    from sparnet.network.config import NetworkConfig
+    from sparnet.network.generator import SPARNet
+
+    torch.manual_seed(0)
+    config = NetworkConfig(image_size=16, body_size=16, body_units=1, base_channels=2, attention="none")
+    network = SPARNet(config)
+    info = describe(network, name="plain", task="upscale", upscale_factor=4, license="none")
+    export_onnx(network, tmp_path / "plain.onnx", info)
+    write_image(tmp_path / "f.png", face())
+    ended = sparnet_cli("attention", tmp_path / "f.png", "-o", tmp_path, "-m", tmp_path / "plain.onnx")
+    assert (ended.code, len(ended.errors)) == (1, 1)
+    assert "plain.onnx: the model has no attention maps" in ended.err
+
+
+def test_the_maps_of_a_real_face_follow_the_face(tmp_path, real_faces, sparnet_cli):
+    """A map of the shipped model is like that of the mirrored face, mirrored: it looks at the face."""
+    maps: dict[str, list[np.ndarray]] = {}
+    for name, picture in (("f", real_faces[0]), ("mirrored", real_faces[0][:, ::-1])):
+        write_image(tmp_path / f"{name}.png", np.ascontiguousarray(picture))
+        ended = sparnet_cli("attention", tmp_path / f"{name}.png", "-o", tmp_path, "--json")
+        units = json.loads(ended.out)["units"]
+        maps[name] = [read_image(Path(unit["file"])).mean(axis=2) for unit in units]
+    correlations = [
+        np.corrcoef(one.ravel(), other[:, ::-1].ravel())[0, 1]
+        for one, other in zip(maps["f"], maps["mirrored"], strict=True)
+    ]
+    assert np.median(correlations) > 0.5
+    assert all(one.std() > 20 for one in maps["f"]), "none is even"
+
+
+def test_the_least_weight_is_blue_and_the_greatest_red():
+    ramp = np.tile(np.linspace(0.4, 0.5, 32, dtype=np.float32), (32, 1))
+    drawn = draw_map(ramp, size=32)
+    red, _, blue = drawn[16, 0]
+    assert blue > 100 > red
+    red, _, blue = drawn[16, -1]
+    assert red > 100 > blue
+
+
+def test_an_even_map_is_drawn_in_one_colour():
+    drawn = draw_map(np.full((8, 8), 0.5, dtype=np.float32), size=16)
+    assert drawn.shape == (16, 16, 3)
+    assert drawn.reshape(-1, 3).std(axis=0).max() == 0
+
+
+def test_maps_of_several_channels_are_averaged():
+    maps = np.stack([np.zeros((2, 2)), np.ones((2, 2))]).astype(np.float32)
+    assert (mean_map(maps) == 0.5).all()
+
+
+def test_a_sheet_has_room_for_all():
+    picture = np.zeros((32, 32, 3), dtype=np.uint8)
+    sheet = draw_sheet([("a", picture)] * 7, columns=3)
+    assert sheet.shape[1] == 3 * 38 + 6
+    assert (sheet == 0).all(axis=2).sum() >= 7 * 32 * 32

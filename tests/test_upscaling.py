@@ -1,0 +1,159 @@
+"""Tiny faces enlarged from Python: sizes, shapes, batches, models."""
+
+import numpy as np
+import pytest
+from jaxtyping import TypeCheckError
+
+import sparnet
+from sparnet.errors import ImageError, WeightsError
+from sparnet.image import resize_bicubic
+from sparnet.upscaling import Upscaler, prepare_face, side_by_side
+from sparnet.weights.info import ModelInfo
+
+
+def random_face(rows: int, columns: int, *, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (rows, columns, 3), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def upscaler(small_model) -> Upscaler:
+    return Upscaler(small_model, threads=1)
+
+
+@pytest.fixture(scope="module")
+def info(upscaler: Upscaler) -> ModelInfo:
+    return upscaler.info
+
+
+@pytest.mark.parametrize("side", [4, 8, 15, 16, 17, 20, 32, 64, 127, 128])
+def test_a_square_face_of_any_size_fills_the_result(upscaler, side):
+    made = upscaler.upscale(random_face(side, side))
+    assert made.shape == (128, 128, 3)
+    assert made.dtype == np.uint8
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "expected"),
+    [(24, 16, (128, 85)), (16, 24, (85, 128)), (16, 17, (120, 128)), (4, 128, (4, 128)), (128, 5, (128, 5))],
+)
+def test_the_proportions_of_a_face_are_kept(upscaler, rows, columns, expected):
+    assert upscaler.upscale(random_face(rows, columns)).shape == (*expected, 3)
+
+
+def test_a_face_is_enlarged_bicubically_before_the_network_sees_it(info):
+    face = random_face(16, 16)
+    prepared = prepare_face(face, info)
+    assert np.array_equal(prepared.lr_up, resize_bicubic(face, 128, 128))
+    assert prepared.notes == ()
+
+
+def test_padding_repeats_the_border_and_leaves_the_middle_as_it_was(info):
+    face = random_face(128, 64)
+    lr_up = prepare_face(face, info).lr_up
+    assert np.array_equal(lr_up[:, 32:96], face)
+    assert np.array_equal(lr_up[:, :32], np.repeat(face[:, :1], 32, axis=1))
+    assert np.array_equal(lr_up[:, 96:], np.repeat(face[:, -1:], 32, axis=1))
+
+
+def test_padding_is_cut_off_the_result_and_the_bicubic_one_alike(upscaler):
+    face = random_face(128, 63)
+    (made,) = upscaler.run([upscaler.prepare(face)])
+    assert made.sr.shape == made.bicubic.shape == (128, 63, 3)
+    assert np.array_equal(made.bicubic, face)  # it is as large as the result
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "message"),
+    [
+        (1, 1, "1 x 1 px is too small: expected a face of about 16 x 16 px, at least 4 px a side"),
+        (3, 100, "100 x 3 px is too small"),
+        (129, 129, "129 x 129 px is larger than the 128 x 128 px this model makes"),
+        (20, 200, "200 x 20 px is larger than the 128 x 128 px"),
+    ],
+)
+def test_what_cannot_be_enlarged_is_refused(info, rows, columns, message):
+    with pytest.raises(ImageError) as refused:
+        prepare_face(random_face(rows, columns), info)
+    assert str(refused.value).startswith(message)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns", "notes"),
+    [
+        (16, 16, 0),
+        (20, 20, 1),
+        (24, 16, 1),
+        (33, 33, 2),
+    ],
+)
+def test_notes_say_what_is_unusual(info, rows, columns, notes):
+    assert len(prepare_face(random_face(rows, columns), info).notes) == notes
+
+
+def test_a_face_does_not_depend_on_those_beside_it(upscaler):
+    faces = [random_face(16, 16, seed=seed) for seed in range(3)]
+    together = upscaler.run([upscaler.prepare(face) for face in faces])
+    alone = [upscaler.upscale(face) for face in faces]
+    # One grey level: on one face and on several the sums may run in another order.
+    assert all(np.abs(a.sr.astype(int) - b).max() <= 1 for a, b in zip(together, alone, strict=True))
+
+
+def test_no_faces_give_no_faces(upscaler):
+    assert upscaler.run([]) == []
+
+
+def test_a_view_of_a_picture_is_a_picture(upscaler):
+    face = random_face(16, 16)
+    flipped = face[:, ::-1]
+    assert np.array_equal(upscaler.upscale(flipped), upscaler.upscale(flipped.copy()))
+    face.flags.writeable = False
+    upscaler.upscale(face)
+
+
+def test_the_result_is_the_caller_s_own(upscaler):
+    first = upscaler.upscale(random_face(16, 16))
+    before = first.copy()
+    upscaler.upscale(random_face(16, 16, seed=1))
+    assert np.array_equal(first, before)
+    assert first.flags.writeable
+    assert first.flags.c_contiguous
+
+
+def test_a_float_picture_is_refused(small_model):
+    """Only the checker refuses this; without it Pillow would, in its own words."""
+    with pytest.raises(TypeCheckError):
+        sparnet.upscale(np.zeros((16, 16, 3), dtype=np.float32), small_model)
+
+
+def test_a_model_for_another_factor_is_refused(small_model):
+    with pytest.raises(WeightsError, match="small enlarges x8, not x4; name another model, or leave"):
+        Upscaler(small_model, upscale_factor=4)
+
+
+def test_a_model_that_restores_photos_is_refused(make_variant, tmp_path):
+    path = make_variant(tmp_path / "hd.onnx", name="hd", task="restore", upscale_factor=None)
+    with pytest.raises(WeightsError, match="hd restores photos"):
+        Upscaler(path)
+
+
+@pytest.mark.parametrize("factor", [4, 16])
+def test_a_factor_takes_the_model_that_has_it(factor, user_cache, make_variant, add_to_catalog):
+    path = make_variant(user_cache / "mine.onnx", name="mine", upscale_factor=factor)
+    add_to_catalog(path, "mine", upscale_factor=factor)
+    upscaler = Upscaler(upscale_factor=factor, threads=1)
+    assert upscaler.info.name == "mine"
+    side = 128 // factor
+    assert upscaler.prepare(random_face(side, side)).notes == ()
+    assert f"where {side} x {side} is expected" in upscaler.prepare(random_face(20, 20)).notes[0]
+
+
+def test_pictures_stand_side_by_side_on_white():
+    small = np.zeros((2, 2, 3), dtype=np.uint8)
+    large = np.full((5, 3, 3), 7, dtype=np.uint8)
+    beside = side_by_side([small, large], gap_px=1)
+    assert beside.shape == (5, 4 + 1 + 3, 3)
+    assert (beside[:4, :4] == 0).all()  # twice as large, without smoothing
+    assert (beside[4, :4] == 255).all()
+    assert (beside[:, 4] == 255).all()
+    assert (beside[:, 5:] == 7).all()
