@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
-from sparnet.data.batches import FaceBatches
 from sparnet.network.cost import count_gflop
-from sparnet.training.loop import load_data, open_fabric
+from sparnet.training.loop import load_data, make_batches, open_fabric
 from sparnet.training.recipe import Recipe
 from sparnet.training.trainee import build_trainee, discriminator_step, generator_step
 
@@ -44,16 +43,7 @@ def dry_run(recipe: Recipe, *, notice: Callable[[str], None] = lambda _: None) -
     fabric.launch()
     faces, _ = load_data(recipe)
     trainee = build_trainee(recipe, fabric, notice=notice)
-    batches = FaceBatches(
-        faces,
-        image_size=recipe.network.image_size,
-        input_size=recipe.network.reads_px,
-        upscale_factor=recipe.upscale_factor or 1,
-        degradation=recipe.degradation,
-        augment=recipe.data.augment,
-        seed=recipe.seed,
-        device=fabric.device,
-    )
+    batches = make_batches(recipe, faces, fabric.device)
     size = recipe.train.batch_size
     trainee.network.train()
     for step in range(STEPS + 1):

@@ -118,6 +118,20 @@ def load_data(recipe: Recipe) -> tuple[FaceSet, Validation]:
     return faces, validation
 
 
+def make_batches(recipe: Recipe, faces: FaceSet, device: torch.device) -> FaceBatches:
+    """Put the faces on a device, to be made into batches as the recipe has it."""
+    return FaceBatches(
+        faces,
+        image_size=recipe.network.image_size,
+        input_size=recipe.network.reads_px,
+        upscale_factor=recipe.upscale_factor or 1,
+        degradation=recipe.degradation,
+        augment=recipe.data.augment,
+        seed=recipe.seed,
+        device=device,
+    )
+
+
 @torch.no_grad()
 def super_resolve(
     network: nn.Module, faces: UInt8[np.ndarray, "n h w 3"], *, device: torch.device, batch_size: int = 16
@@ -180,16 +194,7 @@ def train(
         notice, progress = _silent, _silent
     _check_run(recipe, run, resume=resume)
     faces, validation = load_data(recipe)
-    batches = FaceBatches(
-        faces,
-        image_size=recipe.network.image_size,
-        input_size=recipe.network.reads_px,
-        upscale_factor=recipe.upscale_factor or 1,
-        degradation=recipe.degradation,
-        augment=recipe.data.augment,
-        seed=recipe.seed,
-        device=fabric.device,
-    )
+    batches = make_batches(recipe, faces, fabric.device)
     trainee = build_trainee(recipe, fabric, notice=notice)
     recipe = _as_it_is(recipe, trainee)
     images_seen = 0
