@@ -16,6 +16,7 @@ from jaxtyping import UInt8
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from sparnet.files import write_whole
 from sparnet.network.config import NetworkConfig
 from sparnet.network.generator import SPARNet, without_spectral_norm
 from sparnet.weights.info import METADATA_KEY, ModelInfo, dump_info
@@ -71,10 +72,7 @@ def export_onnx(network: SPARNet, path: Path, info: ModelInfo) -> None:
     onnx.checker.check_model(model)
     entry = model.metadata_props.add()
     entry.key, entry.value = METADATA_KEY, dump_info(info)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(seal(model.SerializeToString(deterministic=True)))
-    partial.replace(path)
+    write_whole(path, seal(model.SerializeToString(deterministic=True)))
 
 
 def _trace(network: SPARNet) -> onnx.ModelProto:

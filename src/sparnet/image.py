@@ -14,7 +14,6 @@ import io
 import itertools
 import os
 import re
-import secrets
 import stat
 import struct
 import threading
@@ -31,6 +30,7 @@ import PIL.Image
 from jaxtyping import UInt8, UInt16
 
 from sparnet.errors import ImageError
+from sparnet.files import replacing
 
 Image: TypeAlias = UInt8[np.ndarray, "h w 3"]
 """A picture: 8 bits, rows x columns x (red, green, blue)."""
@@ -266,7 +266,7 @@ def write_photo(path: str | Path, photo: Photo, *, quality: int = 95) -> None:
     path = Path(path)
     with _naming(path), _coding("cannot be written"):
         kind = _writable(path, photo)
-        with _replacing(path) as file:
+        with replacing(path) as file:
             _encode(file, kind, photo, quality)
 
 
@@ -791,19 +791,6 @@ def _writable(path: Path, photo: Photo) -> str:
     if path.is_dir():
         raise ImageError("a folder, not a file to write to")
     return kind
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Give a file to write to, which takes the name `path` only if all went well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".sparnet-{secrets.token_hex(8)}.tmp"
-    try:
-        with temporary.open("x+b") as file:
-            yield file
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _encode(file: IO[bytes], kind: str, photo: Photo, quality: int) -> None:

@@ -79,7 +79,7 @@ def test_a_run_leaves_model_recipe_log_scores_and_faces(tmp_path, faces):
     assert {"model.onnx", "recipe.toml", "log.jsonl", "scores.json", "faces.png"} <= {
         path.name for path in run.iterdir()
     }
-    assert not list(run.glob("*.partial"))
+    assert not list(run.glob(".sparnet-*"))
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     steps = [line for line in lines if line["kind"] == "step"]
     evaluations = [line for line in lines if line["kind"] == "evaluation"]

@@ -65,7 +65,7 @@ def test_a_state_survives_being_saved(tmp_path):
     loaded = TrainState.load(save(tmp_path, 5))
     assert loaded.images_seen == 5
     assert torch.equal(loaded.modules["network"]["w"], torch.full((3,), 5.0))
-    assert not list(tmp_path.glob("*.partial"))
+    assert not list(tmp_path.glob(".sparnet-*"))
 
 
 def test_the_last_states_are_kept_and_older_ones_removed(tmp_path):

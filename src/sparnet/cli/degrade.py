@@ -95,6 +95,6 @@ def _generator(seed: int, name: str) -> "np.random.Generator":
 
 def _write_manifest(path: Path, records: Sequence[dict[str, Any]]) -> None:
     """Write one JSON object a line; the file appears whole or not at all."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
-    temporary.replace(path)
+    from sparnet.files import write_whole
+
+    write_whole(path, "".join(json.dumps(record) + "\n" for record in records))

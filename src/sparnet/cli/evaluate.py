@@ -290,12 +290,10 @@ def _draw_faces(path: Path, faces: "list[TestFace]", results: "list[Image]", sco
 def _write(path: Path, content: bytes) -> None:
     """Write a file by rename; a failure is one line."""
     from sparnet.errors import SparnetError
+    from sparnet.files import write_whole
     from sparnet.image import show_path
 
-    partial = path.with_name(path.name + ".partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(content)
-        partial.replace(path)
+        write_whole(path, content)
     except OSError as error:
         raise SparnetError(f"{show_path(path)}: cannot be written ({error.strerror})") from None

@@ -9,6 +9,7 @@ from jaxtyping import UInt8
 
 from sparnet.data.validation import Validation
 from sparnet.errors import SparnetError
+from sparnet.files import write_whole
 
 
 class RunLog:
@@ -23,9 +24,7 @@ class RunLog:
     def __init__(self, path: Path, *, images_seen: int) -> None:
         self.path = path
         kept = [line for line in _read_lines(path) if line["images_seen"] <= images_seen]
-        partial = path.with_suffix(".partial")
-        partial.write_text("".join(json.dumps(line) + "\n" for line in kept), encoding="utf-8")
-        partial.replace(path)
+        write_whole(path, "".join(json.dumps(line) + "\n" for line in kept))
         self._file = path.open("a", encoding="utf-8", buffering=1)
 
     def write(self, kind: str, images_seen: int, **numbers: Any) -> None:

@@ -9,6 +9,7 @@ from jaxtyping import UInt8
 
 from sparnet.data.validation import Validation
 from sparnet.export import describe, export_onnx
+from sparnet.files import write_whole
 from sparnet.metrics.y_sparnet import psnr_y, ssim_y
 from sparnet.network.generator import SPARNet
 from sparnet.training.log import face_strip
@@ -55,11 +56,11 @@ def write_results(
     )
     export_onnx(network, run / MODEL_FILE, info)
     report = {"images_seen": images_seen, "faces": len(sr), "validation": scores}
-    _write(run / SCORES_FILE, (json.dumps(report, indent=2) + "\n").encode())
+    write_whole(run / SCORES_FILE, (json.dumps(report, indent=2) + "\n").encode())
     encoded, png = cv2.imencode(".png", cv2.cvtColor(draw_faces(validation, sr), cv2.COLOR_RGB2BGR))
     if not encoded:
         raise RuntimeError("OpenCV could not encode the picture of test faces")
-    _write(run / FACES_FILE, png.tobytes())
+    write_whole(run / FACES_FILE, png.tobytes())
     return scores
 
 
@@ -76,9 +77,3 @@ def draw_faces(validation: Validation, sr: UInt8[np.ndarray, "n h w 3"]) -> UInt
 
 def _mean(values: list[float]) -> float:
     return float(np.mean(values))
-
-
-def _write(path: Path, content: bytes) -> None:
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(content)
-    partial.replace(path)

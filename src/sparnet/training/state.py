@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import os
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 
 from sparnet.errors import WeightsError
+from sparnet.files import replacing
 
 _DIGEST_BYTES = 32
 KEEP_STATES = 2
@@ -35,13 +35,9 @@ class TrainState:
         torch.save({"images_seen": self.images_seen, "modules": self.modules}, buffer)
         content = buffer.getvalue()
         path = run / f"state-{self.images_seen:012d}.pt"
-        partial = path.with_suffix(".partial")
-        with partial.open("wb") as file:
+        with replacing(path) as file:
             file.write(content)
             file.write(hashlib.sha256(content).digest())
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
         for old in saved_states(run)[:-KEEP_STATES]:
             old.unlink()
         return path

@@ -8,6 +8,7 @@ from pydantic import Field, ValidationError
 
 from sparnet.config import Config
 from sparnet.errors import WeightsError
+from sparnet.files import write_whole
 from sparnet.weights.auxiliary import check_sha256
 from sparnet.weights.folders import locate_weights_file, user_cache_folder, weights_folders
 from sparnet.weights.info import ModelInfo
@@ -63,9 +64,7 @@ def write_catalog(folder: Path, catalog: Catalog) -> None:
         OSError: If it cannot be written.
     """
     text = json.dumps(catalog.model_dump(mode="json"), indent=2, sort_keys=True) + "\n"
-    partial = folder / (CATALOG_FILE + ".partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(folder / CATALOG_FILE)
+    write_whole(folder / CATALOG_FILE, text)
 
 
 @functools.cache
