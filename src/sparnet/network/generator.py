@@ -120,11 +120,13 @@ class SPARNet(nn.Module):
         self.checkpointing = False
         """Whether training keeps only what lies between units and computes the rest again."""
         widths = config.channels_at
-        self.stem = ScaleConv(3, widths(config.reads_px))
+        folded = 3 * config.pixel_unshuffle**2
+        size = config.reads_px // config.pixel_unshuffle
+        self.fold = nn.PixelUnshuffle(config.pixel_unshuffle)
+        self.stem = ScaleConv(folded, widths(size))
         self.encoder = nn.ModuleList()
         self.body = nn.ModuleList()
         self.decoder = nn.ModuleList()
-        size = config.reads_px
         for index in range(config.units):
             stage, resize, made = self._stage(index, size)
             stage.append(
@@ -138,8 +140,11 @@ class SPARNet(nn.Module):
                 )
             )
             size = made
-        self.output = ScaleConv(widths(size), 3)
+        self.output = ScaleConv(widths(size), folded)
+        self.unfold = nn.PixelShuffle(config.pixel_unshuffle)
         self.apply(init_weights)
+        if config.global_residual:
+            nn.init.zeros_(self.output.conv.weight)
         if config.spectral_norm:
             apply_spectral_norm(self)
 
@@ -168,13 +173,13 @@ class SPARNet(nn.Module):
         Returns:
             Faces of `config.image_size`, RGB around [-1, 1], not clamped.
         """
-        features = self.stem(x)
+        features = self.stem(self.fold(x))
         for unit in self.units:
             if self.checkpointing and self.training:
                 features = _checkpointed(unit, features)
             else:
                 features = unit(features)
-        return self.output(features)
+        return self._finished(features, x)
 
     def attention_maps(self, x: Float[Tensor, "n 3 h w"]) -> list[Float[Tensor, "..."]]:
         """Return the attention map of each unit that has one, in order of depth.
@@ -189,12 +194,19 @@ class SPARNet(nn.Module):
     ) -> tuple[Float[Tensor, "n 3 h2 w2"], list[Float[Tensor, "..."]]]:
         """Return the super-resolved faces and the attention maps of one pass."""
         maps = []
-        features = self.stem(x)
+        features = self.stem(self.fold(x))
         for unit in self.units:
             features, attention_map = unit.forward_with_map(features)
             if attention_map is not None:
                 maps.append(attention_map)
-        return self.output(features), maps
+        return self._finished(features, x), maps
+
+    def _finished(
+        self, features: Float[Tensor, "n c h2 w2"], x: Float[Tensor, "n 3 h w"]
+    ) -> Float[Tensor, "n 3 h3 w3"]:
+        """Turn the last features into a picture."""
+        made = self.unfold(self.output(features))
+        return made + x if self.config.global_residual else made
 
 
 def _checkpointed(unit: nn.Module, features: Tensor) -> Tensor:
