@@ -17,6 +17,7 @@ from sparnet.network.bytes import to_signed
 from sparnet.network.config import NetworkConfig
 from sparnet.network.discriminator import MultiScaleDiscriminator
 from sparnet.network.files import load_network
+from sparnet.network.folding import fold_weights, folds_into
 from sparnet.network.generator import SPARNet
 from sparnet.network.synced_norm import synchronize_norms
 from sparnet.network.trunks import load_vgg
@@ -137,13 +138,16 @@ def take_weights(network: SPARNet, name_or_path: str) -> None:
     """Copy the weights of a model file into a network of the same architecture.
 
     Its sizes may differ, all in one proportion: a network for faces of 256 px with a body of 16 px
-    goes on at 512 px with a body of 32 px.
+    goes on at 512 px with a body of 32 px. And it may be the same network unfolded: one for faces of
+    128 px becomes one for faces of 512 px that are folded by 4 (`fold_weights`).
 
     Raises:
         WeightsError: If there is no such model, or its architecture differs.
     """
     source = load_network(name_or_path)
     mine = network.config.model_copy(update={"spectral_norm": False})
+    if folds_into(source.config, mine):
+        source = fold_weights(source, mine)
     if _scaled(source.config, mine.image_size) != mine:
         changes = [
             f"{key} is {getattr(source.config, key)!r}, the recipe has {getattr(mine, key)!r}"
