@@ -31,13 +31,22 @@ def test_a_folded_network_does_to_the_reduced_face_what_the_small_one_does(small
 
 
 def test_one_of_differences_starts_as_the_identity_with_the_small_ones_features(small):
-    folded = fold_weights(small, FOLDED.model_copy(update={"global_residual": True}))
+    folded = fold_weights(small, FOLDED.model_copy(update={"global_residual": "input"}))
     x = torch.rand(1, 3, 64, 64) * 2 - 1
     with torch.no_grad():
         assert torch.equal(folded(x), x)
         maps = zip(folded.attention_maps(x), small.attention_maps(functional.avg_pool2d(x, 2)), strict=True)
         for made, expected in maps:
             torch.testing.assert_close(made, expected, rtol=0, atol=1e-5)
+
+
+def test_the_inputs_detail_is_passed_on(small):
+    plain = fold_weights(small, FOLDED)
+    detailed = fold_weights(small, FOLDED.model_copy(update={"global_residual": "detail"}))
+    x = torch.rand(1, 3, 64, 64) * 2 - 1
+    with torch.no_grad():
+        means = functional.avg_pool2d(x, 2).repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+        torch.testing.assert_close(detailed(x), plain(x) + x - means, rtol=0, atol=1e-5)
 
 
 def test_other_networks_are_refused(small):

@@ -126,7 +126,8 @@ def test_units_as_small_as_the_smallest_map_have_no_attention():
         {"body_units": 0},
         {"body_size": 32},
         {"pixel_unshuffle": 2},
-        {"pixel_unshuffle": 4, "global_residual": True},
+        {"global_residual": "input"},
+        {"pixel_unshuffle": 4, "global_residual": "detail"},
     ],
     ids=str,
 )
@@ -154,14 +155,14 @@ def test_folding_pixels_keeps_the_layers_and_cuts_their_work():
 
 
 def test_a_network_of_differences_starts_as_the_identity():
-    config = changed(TINY, pixel_unshuffle=2, global_residual=True)
+    config = changed(TINY, pixel_unshuffle=2, global_residual="input")
     x = faces(config, 2)
     with torch.no_grad():
         assert torch.equal(build(config)(x), x)
 
 
 def test_a_network_of_differences_learns_from_the_first_step():
-    config = changed(TINY, global_residual=True)
+    config = changed(TINY, global_residual="input")
     network = build(config).train()
     network(faces(config)).square().mean().backward()
     gradient = network.get_parameter("output.conv.weight").grad

@@ -114,7 +114,11 @@ def test_an_unknown_preset_is_refused_with_those_there_are():
             "n: body_size must lie between 2 and image_size / pixel_unshuffle (8), got 16",
         ),
         (
-            {"input_size": 16, "global_residual": True},
+            {"global_residual": "detail"},
+            "n: global_residual detail needs pixel_unshuffle above 1: without it there is none",
+        ),
+        (
+            {"input_size": 16, "global_residual": "input"},
             "n: pixel_unshuffle and global_residual need an input of image_size",
         ),
         ({"attention_units": 17}, "n: attention_units must be at most the network's 16 units, got 17"),

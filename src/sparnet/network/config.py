@@ -9,6 +9,7 @@ from sparnet.config import Config
 
 Attention = Literal["spatial", "channelwise", "none", "rcan", "cbam"]
 Norm = Literal["batch", "instance", "none"]
+GlobalResidual = Literal["none", "input", "detail"]
 Activation = Literal["leaky_relu", "prelu", "prelu_shared"]
 
 
@@ -27,9 +28,10 @@ class NetworkConfig(Config):
     """Side of the squares of pixels that are folded into channels before the stem and unfolded after
     the output (space to depth); the network works inside at `image_size / pixel_unshuffle`. 1 folds
     nothing, as the paper. Ours: at 2, four times less work for the same layers."""
-    global_residual: bool = False
-    """Whether the network makes the difference to its input instead of the picture. Ours: it starts
-    as the identity, and what needs no change is not changed."""
+    global_residual: GlobalResidual = "none"
+    """What of the input is added to the network's output: nothing, as the paper; the whole picture,
+    so that the network makes the difference and starts as the identity; or its detail, which is what
+    folding hides from an average: the input less the mean of each square of `pixel_unshuffle`."""
     body_size: int = 16
     """Side of the feature maps of the body, in px: the smallest ones outside the hourglasses."""
     body_units: int = Field(default=10, ge=0)
@@ -74,8 +76,12 @@ class NetworkConfig(Config):
                     f"input_size must lie between body_size ({self.body_size}) and "
                     f"image_size ({self.image_size}), got {self.input_size}"
                 )
-            if self.input_size < self.image_size and (self.pixel_unshuffle > 1 or self.global_residual):
+            if self.input_size < self.image_size and (
+                self.pixel_unshuffle > 1 or self.global_residual != "none"
+            ):
                 raise ValueError("pixel_unshuffle and global_residual need an input of image_size")
+        if self.global_residual == "detail" and self.pixel_unshuffle == 1:
+            raise ValueError("global_residual detail needs pixel_unshuffle above 1: without it there is none")
         if self.attention_units is not None and self.attention_units > self.units:
             raise ValueError(
                 f"attention_units must be at most the network's {self.units} units, "

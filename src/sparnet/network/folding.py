@@ -11,7 +11,7 @@ def folds_into(config: NetworkConfig, larger: NetworkConfig) -> bool:
     unfolded = {
         "image_size": larger.inner_size,
         "pixel_unshuffle": 1,
-        "global_residual": False,
+        "global_residual": "none",
     }
     return larger.pixel_unshuffle > 1 and larger.model_copy(update=unfolded) == config
 
@@ -20,8 +20,9 @@ def fold_weights(source: SPARNet, config: NetworkConfig) -> SPARNet:
     """Return a network of folded pixels that begins where `source` stands.
 
     It sees the mean of each square of `config.pixel_unshuffle` pixels and does what `source` does
-    with it, in the same units. What it makes fills the square; where it makes differences
-    (`config.global_residual`), its output is 0 at first, and only its features are those of `source`.
+    with it, in the same units; what it makes fills the square, and the detail of the input is added
+    if `config.global_residual` says so. Where the whole input is added, its output is 0 at first, and
+    only its features are those of `source`.
 
     Args:
         source: A network for faces of `config.inner_size`.
@@ -37,7 +38,7 @@ def fold_weights(source: SPARNet, config: NetworkConfig) -> SPARNet:
     tensors["stem.conv.weight"] = tensors["stem.conv.weight"].repeat_interleave(squares, dim=1) / squares
     for name in ("output.conv.weight", "output.conv.bias"):
         made = tensors[name].repeat_interleave(squares, dim=0)
-        tensors[name] = torch.zeros_like(made) if config.global_residual else made
+        tensors[name] = torch.zeros_like(made) if config.global_residual == "input" else made
     folded = SPARNet(config)
     folded.load_state_dict(tensors)
     return folded.train(source.training)

@@ -143,7 +143,7 @@ class SPARNet(nn.Module):
         self.output = ScaleConv(widths(size), folded)
         self.unfold = nn.PixelShuffle(config.pixel_unshuffle)
         self.apply(init_weights)
-        if config.global_residual:
+        if config.global_residual == "input":
             nn.init.zeros_(self.output.conv.weight)
         if config.spectral_norm:
             apply_spectral_norm(self)
@@ -206,7 +206,15 @@ class SPARNet(nn.Module):
     ) -> Float[Tensor, "n 3 h3 w3"]:
         """Turn the last features into a picture."""
         made = self.unfold(self.output(features))
-        return made + x if self.config.global_residual else made
+        match self.config.global_residual:
+            case "none":
+                return made
+            case "input":
+                return made + x
+            case "detail":
+                side = self.config.pixel_unshuffle
+                means = nn.functional.avg_pool2d(x, side)
+                return made + x - nn.functional.interpolate(means, scale_factor=float(side), mode="nearest")
 
 
 def _checkpointed(unit: nn.Module, features: Tensor) -> Tensor:
