@@ -127,6 +127,7 @@ def test_units_as_small_as_the_smallest_map_have_no_attention():
         {"body_size": 32},
         {"pixel_unshuffle": 2},
         {"global_residual": "input"},
+        {"encoder_skips": True},
         {"pixel_unshuffle": 4, "global_residual": "detail"},
     ],
     ids=str,
@@ -168,6 +169,29 @@ def test_a_network_of_differences_learns_from_the_first_step():
     gradient = network.get_parameter("output.conv.weight").grad
     assert gradient is not None
     assert gradient.abs().max() > 0
+
+
+def test_skips_start_as_nothing_and_then_carry_the_encoders_features():
+    torch.manual_seed(0)
+    plain, x = build(TINY), faces(TINY)
+    network = build(changed(TINY, encoder_skips=True))
+    network.load_state_dict(
+        plain.state_dict() | {n: p for n, p in network.named_parameters() if "skips" in n}
+    )
+    with torch.no_grad():
+        assert torch.equal(network(x), plain(x))
+        network.get_parameter("skips.1.bias").fill_(1.0)
+        shifted = network.output(torch.ones(1, 4, 32, 32)) - network.output(torch.zeros(1, 4, 32, 32))
+        torch.testing.assert_close(network(x), plain(x) + shifted, rtol=0, atol=1e-5)
+        network.get_parameter("skips.1.weight").copy_(torch.eye(4)[:, :, None, None])
+        carried = network.stem(x) + 1
+    network.output.register_forward_pre_hook(lambda _, read: seen.append(read[0]))
+    plain.output.register_forward_pre_hook(lambda _, read: seen.append(read[0]))
+    seen: list[torch.Tensor] = []
+    with torch.no_grad():
+        network(x)
+        plain(x)
+    torch.testing.assert_close(seen[0], seen[1] + carried, rtol=0, atol=1e-5)
 
 
 def test_a_face_does_not_depend_on_its_batch():

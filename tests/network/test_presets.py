@@ -114,6 +114,10 @@ def test_an_unknown_preset_is_refused_with_those_there_are():
             "n: body_size must lie between 2 and image_size / pixel_unshuffle (8), got 16",
         ),
         (
+            {"input_size": 16, "encoder_skips": True},
+            "n: encoder_skips needs an encoder as deep as the decoder, not a smaller input_size",
+        ),
+        (
             {"global_residual": "detail"},
             "n: global_residual detail needs pixel_unshuffle above 1: without it there is none",
         ),

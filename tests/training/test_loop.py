@@ -222,6 +222,11 @@ def test_a_run_starts_from_a_network_for_smaller_faces(tmp_path, faces, monkeypa
         final_state(tmp_path / run)["average"]["stem.conv.weight"] for run in ("first", "second")
     )
     torch.testing.assert_close(first, second, rtol=0, atol=1e-4)  # the file holds half precision
+    values["network"] = {**NETWORK, **twice, "encoder_skips": True}
+    train(tiny_recipe_of(large, values, total_images=4, learning_rate=1e-12), tmp_path / "skipping")
+    skipping = final_state(tmp_path / "skipping")["average"]
+    torch.testing.assert_close(skipping["stem.conv.weight"], second)
+    assert skipping["skips.0.weight"].abs().max() < 1e-6
     values["network"] = {**NETWORK, **twice, "body_size": 8}
     with pytest.raises(WeightsError, match="another architecture: image_size is 32"):
         train(tiny_recipe_of(large, values), tmp_path / "third")

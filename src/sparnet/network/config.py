@@ -32,6 +32,10 @@ class NetworkConfig(Config):
     """What of the input is added to the network's output: nothing, as the paper; the whole picture,
     so that the network makes the difference and starts as the identity; or its detail, which is what
     folding hides from an average: the input less the mean of each square of `pixel_unshuffle`."""
+    encoder_skips: bool = False
+    """Whether the encoder's features are added to the decoder's of the same size, through a 1x1 conv
+    that starts at 0. Ours: in the paper all of the picture passes through the body, which is enough
+    for 16 px of information, but not for a face whose detail is to be kept."""
     body_size: int = 16
     """Side of the feature maps of the body, in px: the smallest ones outside the hourglasses."""
     body_units: int = Field(default=10, ge=0)
@@ -80,6 +84,10 @@ class NetworkConfig(Config):
                 self.pixel_unshuffle > 1 or self.global_residual != "none"
             ):
                 raise ValueError("pixel_unshuffle and global_residual need an input of image_size")
+        if self.encoder_skips and self.encoder_units != self.decoder_units:
+            raise ValueError(
+                "encoder_skips needs an encoder as deep as the decoder, not a smaller input_size"
+            )
         if self.global_residual == "detail" and self.pixel_unshuffle == 1:
             raise ValueError("global_residual detail needs pixel_unshuffle above 1: without it there is none")
         if self.attention_units is not None and self.attention_units > self.units:

@@ -139,16 +139,19 @@ def take_weights(network: SPARNet, name_or_path: str) -> None:
 
     Its sizes may differ, all in one proportion: a network for faces of 256 px with a body of 16 px
     goes on at 512 px with a body of 32 px. And it may be the same network unfolded: one for faces of
-    128 px becomes one for faces of 512 px that are folded by 4 (`fold_weights`).
+    128 px becomes one for faces of 512 px that are folded by 4 (`fold_weights`). Skips that the
+    source does not have stay at 0, which changes nothing of what it does.
 
     Raises:
         WeightsError: If there is no such model, or its architecture differs.
     """
     source = load_network(name_or_path)
     mine = network.config.model_copy(update={"spectral_norm": False})
-    if folds_into(source.config, mine):
-        source = fold_weights(source, mine)
-    if _scaled(source.config, mine.image_size) != mine:
+    theirs = mine.model_copy(update={"encoder_skips": source.config.encoder_skips})
+    if folds_into(source.config, theirs):
+        source = fold_weights(source, theirs)
+    adds_skips = mine.encoder_skips and not source.config.encoder_skips
+    if _scaled(source.config, mine.image_size) != (theirs if adds_skips else mine):
         changes = [
             f"{key} is {getattr(source.config, key)!r}, the recipe has {getattr(mine, key)!r}"
             for key in type(mine).model_fields
@@ -158,6 +161,8 @@ def take_weights(network: SPARNet, name_or_path: str) -> None:
     tensors = source.state_dict()
     with torch.no_grad():
         for name, parameter in network.named_parameters():
+            if adds_skips and name.startswith("skips."):
+                continue
             parameter.copy_(tensors[name.replace("parametrizations.weight.original", "weight")])
         for name, buffer in network.named_buffers():
             if name in tensors:
