@@ -18,8 +18,9 @@ FACES = sorted((Path(__file__).parents[1] / "examples" / "faces").glob("*.webp")
 """Faces in the public domain, aligned, 128 px."""
 
 HARD_NAMES = (
-    "new\nline{}", "tab\tand\rreturn{}", "-{}", "--output={}", "*{}", "[a-z]{}", "zoë und max{}", "顔{}", "‮right{}",
-    "a" * 200 + "{}", "'quoted' \"twice\"{}", "$(touch owned){}", "\x1b[31mred{}", "100%s{}", " {}",
+    "new\nline{}", "tab\tand\rreturn{}", "-{}", "--output={}", "*{}", "[a-z]{}", "zoë und max{}", "顔{}",
+    "\u202eright{}", "a" * 200 + "{}", "'quoted' \"twice\"{}", "$(touch owned){}",
+    "\x1b[31mred{}", "100%s{}", " {}",
 )  # fmt: skip
 """Names of files that programs stumble over, with a place for what follows."""
 
@@ -302,7 +303,9 @@ def _compressed_zeros(count: int) -> bytes:
 
 
 def _tiff(width: int, height: int, *, compression: int = 1, offset: int = 8, subfile: int = 0) -> bytes:
-    tags = [(254, subfile), (256, width), (257, height), (258, 8), (259, compression), (262, 1), (273, offset),
-            (277, 1), (278, height), (279, min(width * height, 2**32 - 1))]  # fmt: skip
-    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    tags = {
+        254: subfile, 256: width, 257: height, 258: 8, 259: compression, 262: 1, 273: offset, 277: 1,
+        278: height, 279: min(width * height, 2**32 - 1),
+    }  # fmt: skip
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
     return b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4)
