@@ -1,6 +1,5 @@
 """Damaged and hostile files among good ones, given to the program as a shell would."""
 
-import os
 import resource
 import subprocess
 import sys
@@ -27,7 +26,7 @@ def model(make_variant, tmp_path_factory) -> Path:
 
 def run(*words: object, cwd: Path) -> tuple[subprocess.CompletedProcess, int]:
     """Run the program whole, in a process of its own; return how it ended and its peak memory."""
-    command = [sys.executable, "-m", "sparnet", *map(os.fspath, words)]  # type: ignore[call-overload]
+    command = [sys.executable, "-m", "sparnet", *map(str, words)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, timeout=100)
     per_unit = 1 if sys.platform == "darwin" else 1024
     return ended, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * per_unit
