@@ -243,6 +243,42 @@ class Restorer:
             pass
         return self._finish(work)
 
+    def restore_stream(
+        self, images: Iterable[Image], *, detector: Detector | None = None
+    ) -> Iterator[RestoredPhoto]:
+        """Restore pictures in order, as the frames of a video, sharing batches in bounded memory.
+
+        Args:
+            images: The pictures, asked for when their turn comes.
+            detector: What finds their faces, each right after it was asked for; None is the restorer's.
+
+        Raises:
+            ImageError: If a picture is empty, or too large to be enlarged.
+        """
+        items = ((None, self._begin(Photo(pixels=image), detector)) for image in images)
+        for _, work in self._stream(items, None):
+            if isinstance(work, _Work):
+                yield self._finish(work)
+
+    @property
+    def detector(self) -> Detector:
+        """What finds the faces.
+
+        Raises:
+            ValueError: If pictures are aligned faces already.
+        """
+        if self._detector is None:
+            raise ValueError("aligned faces are not looked for")
+        return self._detector
+
+    def named_parts(self) -> dict[str, str]:
+        """Name what the restorer was put together of, for reports and for going on with work."""
+        small = self._small_faces
+        named = small if isinstance(small, str | Path) else small.info.name
+        background = self._background
+        path = getattr(background, "path", type(background).__name__)
+        return {"model": self.info.name, "small_faces": str(named), "background": str(path)}
+
     def restore_many(
         self, sources: Iterable[str | Path], *, on_face: OnFace | None = None
     ) -> Iterator[RestoredFile]:
@@ -306,12 +342,15 @@ class Restorer:
         self._run(tasks, on_face)
         yield from held
 
-    def _begin(self, photo: Photo) -> "_Work":
+    def _begin(self, photo: Photo, detector: Detector | None = None) -> "_Work":
         """Find and choose a photo's faces, and enlarge it; all that can fail happens here."""
         started = time.perf_counter()
         if photo.pixels.size == 0:
             raise ImageError("the picture is empty")
-        work = self._begin_face(photo) if self.aligned else self._begin_photo(photo)
+        if self.aligned:
+            work = self._begin_face(photo)
+        else:
+            work = self._begin_photo(photo, detector or self.detector)
         work.seconds = time.perf_counter() - started
         return work
 
@@ -325,10 +364,9 @@ class Restorer:
         face = Face((0.0, 0.0, float(width), float(height)), 1.0, template(width))
         return _Work(photo, [Chosen(1, face)], {}, {}, None)
 
-    def _begin_photo(self, photo: Photo) -> "_Work":
+    def _begin_photo(self, photo: Photo, detector: Detector) -> "_Work":
         height, width = photo.pixels.shape[:2]
-        detector = self._detector
-        faces = detector.detect(photo.pixels) if detector is not None else []
+        faces = detector.detect(photo.pixels)
         selection = select_faces(
             faces,
             (width, height),
