@@ -1,6 +1,5 @@
 """Damaged and hostile files among good ones, given to the program as a shell would."""
 
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,13 @@ from tests.hostile import write_good_files, write_hostile_files
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="such names and files are not possible there")
 
 GOOD, HOSTILE = 20, 200
+STARTER = """
+import resource, subprocess, sys
+code = subprocess.run(sys.argv[2:]).returncode
+with open(sys.argv[1], "w") as report:
+    report.write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
+sys.exit(code)
+"""
 HIGHEST_MEMORY_BYTES = 1.2e9
 """Twice what the program needs for small photos; each of the bombs would take gigabytes."""
 
@@ -25,11 +31,17 @@ def model(make_variant, tmp_path_factory) -> Path:
 
 
 def run(*words: object, cwd: Path) -> tuple[subprocess.CompletedProcess, int]:
-    """Run the program whole, in a process of its own; return how it ended and its peak memory."""
-    command = [sys.executable, "-m", "sparnet", *map(str, words)]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd, timeout=100)
+    """Run the program whole, in a process of its own; return how it ended and its peak memory.
+
+    A small process starts it: a child of this one would begin with all the memory that the tests hold.
+    """
+    report = cwd / "memory.txt"
+    command = [sys.executable, "-c", STARTER, report, sys.executable, "-m", "sparnet", *words]
+    ended = subprocess.run(
+        [str(word) for word in command], capture_output=True, text=True, check=False, cwd=cwd, timeout=100
+    )
     per_unit = 1 if sys.platform == "darwin" else 1024
-    return ended, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * per_unit
+    return ended, int(report.read_text()) * per_unit
 
 
 def test_200_hostile_files_are_named_and_20_good_ones_among_them_restored(model, tmp_path):
