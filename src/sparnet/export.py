@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from sparnet.files import write_whole
 from sparnet.network.config import NetworkConfig
+from sparnet.network.fast import fast_form
 from sparnet.network.generator import SPARNet, without_spectral_norm
 from sparnet.weights.info import METADATA_KEY, ModelInfo, dump_info
 from sparnet.weights.seal import seal
@@ -83,7 +84,7 @@ def _trace(network: SPARNet) -> onnx.ModelProto:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            _ByteNetwork(network).eval(),
+            _ByteNetwork(fast_form(network)).eval(),
             (example,),
             dynamo=True,
             optimize=False,  # it would fold the norms into the convs, which training needs apart
