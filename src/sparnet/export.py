@@ -67,8 +67,7 @@ def export_onnx(network: SPARNet, path: Path, info: ModelInfo) -> None:
         info: What the file says of itself.
     """
     plain = without_spectral_norm(network).float().eval()
-    model = _trace(plain)
-    _tidy(model)
+    model = trace(fast_form(plain))
     _halve(model, plain.config)
     onnx.checker.check_model(model)
     entry = model.metadata_props.add()
@@ -76,7 +75,8 @@ def export_onnx(network: SPARNet, path: Path, info: ModelInfo) -> None:
     write_whole(path, seal(model.SerializeToString(deterministic=True)))
 
 
-def _trace(network: SPARNet) -> onnx.ModelProto:
+def trace(network: SPARNet) -> onnx.ModelProto:
+    """Return a network as an ONNX graph between 8-bit pictures, its layers as they are, weights whole."""
     side = network.config.reads_px
     example = torch.zeros(2, side, side, 3, dtype=torch.uint8)
     # What the exporter says is about its own deprecated calls and packages that are not needed.
@@ -84,7 +84,7 @@ def _trace(network: SPARNet) -> onnx.ModelProto:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
-            _ByteNetwork(fast_form(network)).eval(),
+            _ByteNetwork(network).eval(),
             (example,),
             dynamo=True,
             optimize=False,  # it would fold the norms into the convs, which training needs apart
@@ -95,7 +95,9 @@ def _trace(network: SPARNet) -> onnx.ModelProto:
         )
     if program is None:
         raise RuntimeError("torch.onnx.export returned nothing")
-    return program.model_proto
+    model = program.model_proto
+    _tidy(model)
+    return model
 
 
 def _tidy(model: onnx.ModelProto) -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from sparnet.network.config import NetworkConfig
-from sparnet.network.fast import BlockConv, DoublingConv, fast_form
+from sparnet.network.fast import BlockConv, DoublingConv, FixedConv, fast_form, fixed_form
 from sparnet.network.generator import SPARNet, without_spectral_norm
 from sparnet.network.layers import ScaleConv
 
@@ -35,7 +35,13 @@ def test_squares_of_pixels_equal_one_pixel_at_a_time(channels, side):
 
 
 @pytest.mark.parametrize(
-    "changes", [{}, {"attention": "channelwise", "norm": "instance"}, {"input_size": 16, "attention": "cbam"}]
+    "changes",
+    [
+        {},
+        {"attention": "channelwise", "norm": "instance"},
+        {"input_size": 16, "attention": "cbam"},
+        {"activation": "prelu"},
+    ],
 )
 def test_the_fast_form_has_the_same_parameters_and_makes_the_same_faces(changes):
     config = NetworkConfig(image_size=32, base_channels=4, body_units=1, attention_channels=4)
@@ -44,6 +50,13 @@ def test_the_fast_form_has_the_same_parameters_and_makes_the_same_faces(changes)
     for module in network.modules():
         if isinstance(module, torch.nn.Conv2d):
             torch.nn.init.kaiming_normal_(module.weight)
+        elif isinstance(module, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(module.running_var, 0.5, 2)
+            torch.nn.init.normal_(module.running_mean)
+            torch.nn.init.normal_(module.weight)
+            torch.nn.init.normal_(module.bias)
+        elif isinstance(module, torch.nn.PReLU):
+            torch.nn.init.uniform_(module.weight, -0.5, 0.5)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     fast = fast_form(network)
     assert list(fast.state_dict()) == list(network.state_dict())
@@ -58,6 +71,12 @@ def test_the_fast_form_has_the_same_parameters_and_makes_the_same_faces(changes)
     torch.testing.assert_close(made, wanted, rtol=1e-10, atol=1e-10)
     for a, b in zip(fast_maps, maps, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
+    fixed = fixed_form(network)
+    with torch.no_grad():
+        torch.testing.assert_close(fixed(x), wanted, rtol=1e-10, atol=1e-10)
+    assert not any(isinstance(module, DoublingConv | BlockConv | ScaleConv) for module in fixed.modules())
+    assert not any(isinstance(unit.branch.conv1.norm, torch.nn.BatchNorm2d) for unit in fixed.units)
+    assert any(isinstance(module, FixedConv) for module in fixed.modules())
     assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
 
 
