@@ -69,6 +69,23 @@ def export_onnx(network: SPARNet, path: Path, info: ModelInfo) -> None:
     plain = without_spectral_norm(network).float().eval()
     model = trace(fast_form(plain))
     _halve(model, plain.config)
+    write_model(model, path, info)
+
+
+def rewrite_info(path: Path, info: ModelInfo) -> None:
+    """Write a model file again with another description of itself.
+
+    Args:
+        path: A model file.
+        info: What it says of itself from now on.
+    """
+    model = onnx.load_model_from_string(path.read_bytes())
+    del model.metadata_props[:]
+    write_model(model, path, info)
+
+
+def write_model(model: onnx.ModelProto, path: Path, info: ModelInfo) -> None:
+    """Check a graph, describe it, and write it under its hash."""
     onnx.checker.check_model(model)
     entry = model.metadata_props.add()
     entry.key, entry.value = METADATA_KEY, dump_info(info)

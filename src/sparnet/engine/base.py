@@ -15,8 +15,10 @@ Faces: TypeAlias = UInt8[np.ndarray, "n h w 3"]
 """A batch of square faces of one size."""
 MadeFaces: TypeAlias = UInt8[np.ndarray, "n h2 w2 3"]
 """A batch of square faces of one size, which need not be that of the faces they were made of."""
-Precision = Literal["fp32", "bf16"]
-PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
+Precision = Literal["auto", "fp32", "bf16"]
+PRECISIONS: tuple[Precision, ...] = ("auto", "fp32", "bf16")
+LARGEST_LOSS_DB = 0.02
+"""By how much `psnr_y` may fall in bfloat16 for it to be used unasked."""
 
 
 @runtime_checkable
@@ -54,7 +56,7 @@ def open_engine(
     model: str | Path,
     *,
     engine: str = "openvino",
-    precision: Precision = "fp32",
+    precision: Precision = "auto",
     threads: int | None = None,
 ) -> Engine:
     """Load a model into an engine.
@@ -63,7 +65,8 @@ def open_engine(
         model: Name of a model of the catalog, or path of a model file.
         engine: `openvino` (the default on a CPU), `onnxruntime` (with whatever provider is
             installed) or `torch`.
-        precision: Arithmetic: float32, or bfloat16 where the engine and the processor have it.
+        precision: Arithmetic: float32; bfloat16 where the engine and the processor have it; or
+            auto, see `choose_precision`.
         threads: Threads to use; None uses all cores.
 
     Raises:
@@ -80,6 +83,20 @@ def open_engine(
     except ModuleNotFoundError as error:
         raise SparnetError(f"engine {engine} needs the package {error.name}: pip install '{extra}'") from None
     return factory(path, precision=precision, threads=threads)
+
+
+def choose_precision(wanted: Precision, info: ModelInfo, *, has_bf16: bool) -> Precision:
+    """Say which arithmetic `auto` means for a model on a processor; fp32 and bf16 mean themselves.
+
+    bfloat16 takes half the time of float32 where the processor has instructions for it. It is used
+    if the model was measured to lose less than `LARGEST_LOSS_DB` by it, or is one of 8-bit
+    integers, which have lost more than that already.
+    """
+    if wanted != "auto":
+        return wanted
+    loss = info.bf16_loss_db
+    harmless = info.arithmetic == "int8" or (loss is not None and loss < LARGEST_LOSS_DB)
+    return "bf16" if has_bf16 and harmless else "fp32"
 
 
 def check_faces(faces: Faces, info: ModelInfo) -> None:
