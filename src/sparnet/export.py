@@ -17,7 +17,6 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from sparnet.files import write_whole
-from sparnet.network.config import NetworkConfig
 from sparnet.network.fast import fast_form
 from sparnet.network.generator import SPARNet, without_spectral_norm
 from sparnet.weights.info import METADATA_KEY, ModelInfo, dump_info
@@ -58,17 +57,19 @@ def describe(network: SPARNet, **facts: object) -> ModelInfo:
     )
 
 
-def export_onnx(network: SPARNet, path: Path, info: ModelInfo) -> None:
+def export_onnx(network: SPARNet, path: Path, info: ModelInfo, *, half: bool = True) -> None:
     """Write a network as a model file, by rename.
 
     Args:
         network: The network; it is not changed. Spectral norm is folded.
         path: The file.
         info: What the file says of itself.
+        half: Whether the convs' weights are stored in half precision, as in all files we ship.
     """
     plain = without_spectral_norm(network).float().eval()
     model = trace(fast_form(plain))
-    _halve(model, plain.config)
+    if half:
+        _halve(model)
     write_model(model, path, info)
 
 
@@ -154,7 +155,7 @@ def _tidy(model: onnx.ModelProto) -> None:
     model.producer_name, model.producer_version = "sparnet", ""
 
 
-def _halve(model: onnx.ModelProto, config: NetworkConfig) -> None:
+def _halve(model: onnx.ModelProto) -> None:
     """Store convs' weights in fp16, cast to float32 where they are used; small tensors stay."""
     casts = []
     for tensor in model.graph.initializer:
