@@ -121,9 +121,14 @@ def realistic(network: SPARNet) -> SPARNet:
     return network
 
 
+def is_model(name: str) -> bool:
+    """Say whether a name is that of a model or a model file, rather than of a preset."""
+    return name in known_models() or Path(name).is_file()
+
+
 def load(name: str) -> tuple[SPARNet, ModelInfo]:
     """Return a network by the name of a model, a model file or a preset."""
-    if name in known_models() or Path(name).is_file():
+    if is_model(name):
         return read_model_file(find_model(name))
     torch.manual_seed(0)
     with torch.device("cpu"):
@@ -194,12 +199,20 @@ def describe_machine() -> dict[str, object]:
 
 
 def contenders(
-    name: str, folder: Path, calibration: Sequence[TestFace], *, with_eager: bool = True
-) -> tuple[list[Contender], SPARNet]:
+    name: str,
+    network: SPARNet,
+    info: ModelInfo,
+    folder: Path,
+    calibration: Sequence[TestFace],
+    *,
+    with_eager: bool = True,
+) -> list[Contender]:
     """Load a network in every way it can be run."""
-    network, info = load(name)
-    path = folder / f"{Path(name).stem}.onnx"
-    export_onnx(network, path, info)
+    if is_model(name):
+        path = find_model(name)
+    else:
+        path = folder / f"{name}.onnx"
+        export_onnx(network, path, info)
     made = [Contender(name, REFERENCE, eager(without_spectral_norm(network)))] if with_eager else []
     made.append(Contender(name, "openvino fp32", OpenvinoEngine(path, precision="fp32").run))
     if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
@@ -219,7 +232,7 @@ def contenders(
         ]
         export_int8(network, target, info, inputs)
         made.append(Contender(name, "openvino int8", OpenvinoEngine(target).run))
-    return made, network
+    return made
 
 
 def time_all(
@@ -295,7 +308,7 @@ def main() -> None:
         torch.set_num_threads(options.threads)
     names = options.names or [name for name in NAMES if not (options.quick and name == "sparnet-hd")]
     for name in names:
-        if name not in PRESETS and name not in known_models() and not Path(name).is_file():
+        if name not in PRESETS and not is_model(name):
             parser.error(f"{name}: neither a preset, nor a model, nor a file")
     rounds = options.rounds or (3 if options.quick else 7)
     machine = describe_machine()
@@ -308,13 +321,15 @@ def main() -> None:
     references: dict[tuple[int, int], float] = {}
     with tempfile.TemporaryDirectory() as temporary:
         for name in names:
-            factor = None if load(name)[1].task == "restore" else load(name)[1].upscale_factor
-            side_out = load(name)[1].image_size
+            network, info = load(name)
+            factor, side_out = info.upscale_factor, info.image_size
             chosen = TestSetOptions(
                 upscale_factor=factor, framing=options.framing, size_px=side_out, limit=100
             )
             calibration = read_test_set(options.int8, chosen) if options.int8 else []
-            ways, network = contenders(name, Path(temporary), calibration, with_eager=not options.no_times)
+            ways = contenders(
+                name, network, info, Path(temporary), calibration, with_eager=not options.no_times
+            )
             work, done = count(network), count_fast(network)
             side = network.config.reads_px
             if not options.no_times:
@@ -325,7 +340,7 @@ def main() -> None:
                 middle = statistics.median(here)
                 for batch in batches:
                     reference = statistics.median(ways[0].seconds[batch]) / batch
-                    if name == AUTHORS.get(side_out):
+                    if Path(name).stem == AUTHORS.get(side_out):
                         references[side_out, batch] = reference
                     for way in ways:
                         seconds = statistics.median(way.seconds[batch]) / batch
@@ -344,7 +359,7 @@ def main() -> None:
                             )
                         )
                 print_rows(name, rows, work, done, middle)
-            if options.faces is not None and (name in known_models() or Path(name).is_file()):
+            if options.faces is not None and is_model(name):
                 limit = options.limit or (40 if options.quick else None)
                 chosen = TestSetOptions(
                     upscale_factor=factor, framing=options.framing, size_px=side_out, limit=limit
