@@ -50,6 +50,16 @@ _ENGINES = {
     "torch": ("sparnet.network.engine", "TorchEngine", "sparnet[train]"),
 }
 ENGINES = tuple(_ENGINES)
+PROVIDERS = {
+    "onnxruntime-cpu": "CPUExecutionProvider",
+    "onnxruntime-cuda": "CUDAExecutionProvider",
+    "onnxruntime-tensorrt": "TensorrtExecutionProvider",
+    "onnxruntime-coreml": "CoreMLExecutionProvider",
+    "onnxruntime-directml": "DmlExecutionProvider",
+}
+"""Engines that are ONNX Runtime on one named device, and its own name of the provider."""
+COMPILED = "torch-compile"
+"""The torch engine with its network compiled: a minute once a process, for very many faces."""
 
 
 def open_engine(
@@ -64,7 +74,7 @@ def open_engine(
     Args:
         model: Name of a model of the catalog, or path of a model file.
         engine: `openvino` (the default on a CPU), `onnxruntime` (with whatever provider is
-            installed) or `torch`.
+            installed, or one of `PROVIDERS`, as `onnxruntime-cuda`), `torch`, or `torch-compile`.
         precision: Arithmetic: float32; bfloat16 where the engine and the processor have it; or
             auto, see `choose_precision`.
         threads: Threads to use; None uses all cores.
@@ -74,15 +84,20 @@ def open_engine(
         SparnetError: If the engine is not installed.
         ValueError: If there is no such engine, or it has no such precision.
     """
-    if engine not in _ENGINES:
-        raise ValueError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}")
-    module, name, extra = _ENGINES[engine]
+    if engine not in (*_ENGINES, *PROVIDERS, COMPILED):
+        raise ValueError(
+            f"engine must be one of {', '.join((*ENGINES, *PROVIDERS, COMPILED))}, got {engine!r}"
+        )
+    module, name, extra = _ENGINES[engine.partition("-")[0]]
     path = find_model(model)
     try:
         factory = getattr(importlib.import_module(module), name)
     except ModuleNotFoundError as error:
         raise SparnetError(f"engine {engine} needs the package {error.name}: pip install '{extra}'") from None
-    return factory(path, precision=precision, threads=threads)
+    special: dict[str, object] = {"provider": PROVIDERS[engine]} if engine in PROVIDERS else {}
+    if engine == COMPILED:
+        special["is_compiled"] = True
+    return factory(path, precision=precision, threads=threads, **special)
 
 
 def choose_precision(wanted: Precision, info: ModelInfo, *, has_bf16: bool) -> Precision:
