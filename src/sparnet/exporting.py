@@ -193,7 +193,8 @@ def _write_torch(
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # about TorchScript's age, and constants in the trace
         if kind == "torchscript":
-            traced = torch.jit.trace(_ForTorch(fast).eval(), (example,), check_trace=False)
+            given = _ForTorch(fast).eval()
+            traced = torch.jit.trace(given, (example,), check_trace=False)  # type: ignore[no-untyped-call]
             torch.jit.save(traced, content, _extra_files=extra)
         else:
             logging.getLogger("torch.export").setLevel(logging.ERROR)
@@ -215,7 +216,7 @@ def _open(path: Path, kind: Format) -> Callable[[Faces], MadeFaces]:
     if kind == "torchscript":
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            scripted = torch.jit.load(str(path))
+            scripted = torch.jit.load(str(path))  # type: ignore[no-untyped-call]
         return lambda faces: scripted(torch.from_numpy(faces)).numpy()
     if kind == "torch-export":
         module = torch.export.load(path).module()
