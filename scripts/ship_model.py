@@ -2,11 +2,15 @@
 
     python scripts/ship_model.py runs/sparnet-light-x8 --name sparnet-x8 \
         --license "..." --trained-on "..." --recipe "recipes/light-x8-cpu.toml, ..." \
-        --hr ../shared/faces/faces128-test --framing 0.85
+        --hr ../shared/faces/faces128-test --framing 0.85 [--int8 ../shared/faces/faces128-train]
     python scripts/ship_model.py runs/sparnet-hd-light --name sparnet-hd-light ... \
         --hr ../shared/faces/faces512-test --metrics lpips_alex,identity_cosine,psnr_y
 
-Copies the run's resolved recipe and log beside the model cards, in docs/runs/NAME/.
+Copies the run's resolved recipe and log beside the model cards, in docs/runs/NAME/. With --int8 a second
+model, NAME-int8, is made in 8-bit integers, calibrated on the faces of that folder. A model that is
+shipped already is written and scored again, with what it says of itself, by
+
+    python scripts/ship_model.py --again --name sparnet-x8 --hr ... --framing 0.85 [--int8 ...]
 """
 
 import argparse
@@ -14,11 +18,15 @@ import hashlib
 import shutil
 from pathlib import Path
 
+import openvino
+
 from sparnet.engine.openvino import OpenvinoEngine
 from sparnet.evaluation.evaluate import Judge, run_model
-from sparnet.evaluation.testset import TestSetOptions, read_test_set
-from sparnet.export import export_onnx
+from sparnet.evaluation.testset import TestFace, TestSetOptions, read_test_set
+from sparnet.export import export_onnx, rewrite_info
 from sparnet.network.files import read_model_file
+from sparnet.network.generator import SPARNet
+from sparnet.quantization import CALIBRATION_FACES, export_int8
 from sparnet.weights.catalog import SHIPPED_FOLDER, SUFFIX, CatalogEntry, read_catalog, write_catalog
 from sparnet.weights.info import ModelInfo, Score
 
@@ -26,31 +34,75 @@ ROOT = Path(__file__).parent.parent
 METRICS = ("psnr_y", "ssim_y")
 
 
-def score(
-    info: ModelInfo, model: Path, hr: Path, framing: float, metrics: tuple[str, ...]
-) -> tuple[Score, ...]:
-    """Measure a model on a test set."""
-    options = TestSetOptions(upscale_factor=info.upscale_factor, framing=framing, size_px=info.image_size)
-    faces = read_test_set(hr, options)
+def read_faces(info: ModelInfo, folder: Path, framing: float, limit: int | None = None) -> list[TestFace]:
+    """Read originals and make the bad faces that the model is for."""
+    options = set_options(info, framing, limit)
+    return read_test_set(folder, options)
+
+
+def set_options(info: ModelInfo, framing: float, limit: int | None = None) -> TestSetOptions:
+    """Say how bad faces are made of originals."""
+    return TestSetOptions(
+        upscale_factor=info.upscale_factor, framing=framing, size_px=info.image_size, limit=limit
+    )
+
+
+def score(info: ModelInfo, model: Path, hr: Path, framing: float, metrics: tuple[str, ...]) -> ModelInfo:
+    """Measure a model on a test set: its scores, and what bfloat16 costs in `psnr_y`."""
+    faces = read_faces(info, hr, framing)
     judge = Judge(faces, metrics)
-    results, _ = run_model(OpenvinoEngine(model), faces)
-    mine = judge.judge(info.name, results)
+    exact = OpenvinoEngine(model, precision="fp32")
+    mine = judge.judge(info.name, run_model(exact, faces)[0])
     plain = judge.judge("bicubic", [face.lr_up for face in faces])
+    loss = None
+    if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        short = judge.judge("bf16", run_model(OpenvinoEngine(model, precision="bf16"), faces)[0])
+        loss = round(mine.scores["psnr_y"].value - short.scores["psnr_y"].value, 4)
     said = "" if framing == 1 else f" --framing {framing:g}"
     if info.upscale_factor is None:
         said += " --degrade blind"
     if metrics != METRICS:
         said += f" --metrics {','.join(metrics)}"
-    return tuple(
+    scores = tuple(
         Score(
             metric=metric,
             value=round(mine.scores[metric].value, 4),
             bicubic=round(plain.scores[metric].value, 4),
-            data=f"{len(faces)} faces of {hr.name}, {options.description}",
+            data=f"{len(faces)} faces of {hr.name}, {set_options(info, framing).description}",
             command=f"sparnet evaluate -m {info.name} --hr {hr.name}{said}",
         )
         for metric in metrics
     )
+    return info.model_copy(update={"scores": scores, "bf16_loss_db": loss})
+
+
+def enter(info: ModelInfo, path: Path) -> None:
+    """Enter a model file into the catalog and print its scores."""
+    content = path.read_bytes()
+    entry = CatalogEntry(
+        file=path.name, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content), info=info
+    )
+    catalog = read_catalog(SHIPPED_FOLDER)
+    models = catalog.models | {info.name: entry}
+    write_catalog(SHIPPED_FOLDER, catalog.model_copy(update={"models": models}))
+    for one in info.scores:
+        print(f"{info.name}: {one.metric} {one.value} (bicubic {one.bicubic}) on {one.data}")
+    print(f"{info.name}: psnr_y falls by {info.bf16_loss_db} dB in bfloat16; {len(content) / 1e6:.1f} MB")
+
+
+def ship_int8(network: SPARNet, info: ModelInfo, options: argparse.Namespace) -> None:
+    """Ship a model in 8-bit integers beside one of floats."""
+    name = f"{info.name}-int8"
+    faces = read_faces(info, options.int8, options.framing, CALIBRATION_FACES)
+    recipe = f"{info.name}, quantised to 8 bits on {len(faces)} faces of {options.int8.name}"
+    update = {"name": name, "recipe": recipe, "arithmetic": "int8", "scores": (), "bf16_loss_db": None}
+    described = info.model_copy(update=update)
+    path = SHIPPED_FOLDER / f"{name}{SUFFIX}"
+    inputs = [face.lr_up for face in faces]
+    export_int8(network, path, described, inputs)
+    described = score(described, path, options.hr, options.framing, options.metrics)
+    rewrite_info(path, described)
+    enter(described, path)
 
 
 def main() -> None:
@@ -58,36 +110,37 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("run", type=Path)
+    parser.add_argument("run", type=Path, nargs="?")
+    parser.add_argument("--again", action="store_true")
     parser.add_argument("--name", required=True)
-    parser.add_argument("--license", required=True)
-    parser.add_argument("--trained-on", required=True)
-    parser.add_argument("--recipe", required=True)
+    parser.add_argument("--license")
+    parser.add_argument("--trained-on")
+    parser.add_argument("--recipe")
     parser.add_argument("--hr", type=Path, required=True)
     parser.add_argument("--framing", type=float, default=1.0)
-    parser.add_argument("--metrics", default=",".join(METRICS))
-    options = parser.parse_args()
-    metrics = tuple(options.metrics.split(","))
-    network, found = read_model_file(options.run / "model.onnx")
-    changes = {"license": options.license, "trained_on": options.trained_on, "recipe": options.recipe}
-    info = found.model_copy(update={"name": options.name, **changes})
-    path = SHIPPED_FOLDER / f"{options.name}{SUFFIX}"
-    export_onnx(network, path, info)
-    info = info.model_copy(update={"scores": score(info, path, options.hr, options.framing, metrics)})
-    export_onnx(network, path, info)
-    content = path.read_bytes()
-    entry = CatalogEntry(
-        file=path.name, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content), info=info
+    parser.add_argument(
+        "--metrics", default=METRICS, type=lambda text: tuple(text.split(",")), help="psnr_y among them"
     )
-    catalog = read_catalog(SHIPPED_FOLDER)
-    models = catalog.models | {options.name: entry}
-    write_catalog(SHIPPED_FOLDER, catalog.model_copy(update={"models": models}))
-    kept = ROOT / "docs" / "runs" / options.name
-    kept.mkdir(parents=True, exist_ok=True)
-    for name in ("recipe.toml", "log.jsonl", "scores.json"):
-        shutil.copy(options.run / name, kept / name)
-    for one in info.scores:
-        print(f"{one.metric}: {one.value} (bicubic {one.bicubic}) on {one.data}")
+    parser.add_argument("--int8", type=Path)
+    options = parser.parse_args()
+    path = SHIPPED_FOLDER / f"{options.name}{SUFFIX}"
+    if options.again:
+        network, info = read_model_file(path)
+    else:
+        network, found = read_model_file(options.run / "model.onnx")
+        changes = {"license": options.license, "trained_on": options.trained_on, "recipe": options.recipe}
+        info = found.model_copy(update={"name": options.name, **changes})
+    export_onnx(network, path, info)
+    info = score(info, path, options.hr, options.framing, options.metrics)
+    export_onnx(network, path, info)
+    enter(info, path)
+    if options.int8 is not None:
+        ship_int8(network, info, options)
+    if not options.again:
+        kept = ROOT / "docs" / "runs" / options.name
+        kept.mkdir(parents=True, exist_ok=True)
+        for name in ("recipe.toml", "log.jsonl", "scores.json"):
+            shutil.copy(options.run / name, kept / name)
 
 
 if __name__ == "__main__":

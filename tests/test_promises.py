@@ -29,7 +29,17 @@ PUBLIC = [
     "upscale",
     "write_image",
 ]
-COMMANDS = ["upscale", "restore", "attention", "models", "prepare", "degrade", "train", "evaluate"]
+COMMANDS = [
+    "upscale",
+    "restore",
+    "attention",
+    "models",
+    "prepare",
+    "degrade",
+    "train",
+    "evaluate",
+    "benchmark",
+]
 
 
 def python(code: str) -> subprocess.CompletedProcess:

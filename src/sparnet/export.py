@@ -17,7 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from sparnet.files import write_whole
-from sparnet.network.config import NetworkConfig
+from sparnet.network.fast import fast_form
 from sparnet.network.generator import SPARNet, without_spectral_norm
 from sparnet.weights.info import METADATA_KEY, ModelInfo, dump_info
 from sparnet.weights.seal import seal
@@ -57,25 +57,44 @@ def describe(network: SPARNet, **facts: object) -> ModelInfo:
     )
 
 
-def export_onnx(network: SPARNet, path: Path, info: ModelInfo) -> None:
+def export_onnx(network: SPARNet, path: Path, info: ModelInfo, *, half: bool = True) -> None:
     """Write a network as a model file, by rename.
 
     Args:
         network: The network; it is not changed. Spectral norm is folded.
         path: The file.
         info: What the file says of itself.
+        half: Whether the convs' weights are stored in half precision, as in all files we ship.
     """
     plain = without_spectral_norm(network).float().eval()
-    model = _trace(plain)
-    _tidy(model)
-    _halve(model, plain.config)
+    model = trace(fast_form(plain))
+    if half:
+        _halve(model)
+    write_model(model, path, info)
+
+
+def rewrite_info(path: Path, info: ModelInfo) -> None:
+    """Write a model file again with another description of itself.
+
+    Args:
+        path: A model file.
+        info: What it says of itself from now on.
+    """
+    model = onnx.load_model_from_string(path.read_bytes())
+    del model.metadata_props[:]
+    write_model(model, path, info)
+
+
+def write_model(model: onnx.ModelProto, path: Path, info: ModelInfo) -> None:
+    """Check a graph, describe it, and write it under its hash."""
     onnx.checker.check_model(model)
     entry = model.metadata_props.add()
     entry.key, entry.value = METADATA_KEY, dump_info(info)
     write_whole(path, seal(model.SerializeToString(deterministic=True)))
 
 
-def _trace(network: SPARNet) -> onnx.ModelProto:
+def trace(network: SPARNet) -> onnx.ModelProto:
+    """Return a network as an ONNX graph between 8-bit pictures, its layers as they are, weights whole."""
     side = network.config.reads_px
     example = torch.zeros(2, side, side, 3, dtype=torch.uint8)
     # What the exporter says is about its own deprecated calls and packages that are not needed.
@@ -94,7 +113,9 @@ def _trace(network: SPARNet) -> onnx.ModelProto:
         )
     if program is None:
         raise RuntimeError("torch.onnx.export returned nothing")
-    return program.model_proto
+    model = program.model_proto
+    _tidy(model)
+    return model
 
 
 def _tidy(model: onnx.ModelProto) -> None:
@@ -134,7 +155,7 @@ def _tidy(model: onnx.ModelProto) -> None:
     model.producer_name, model.producer_version = "sparnet", ""
 
 
-def _halve(model: onnx.ModelProto, config: NetworkConfig) -> None:
+def _halve(model: onnx.ModelProto) -> None:
     """Store convs' weights in fp16, cast to float32 where they are used; small tensors stay."""
     casts = []
     for tensor in model.graph.initializer:

@@ -118,7 +118,7 @@ class Restorer:
     Args:
         model: Name of a model of the catalog, path of a model file, or an engine already loaded.
         engine: What runs the model; see `sparnet.engine.open_engine`.
-        precision: Arithmetic of the engine.
+        precision: Arithmetic of the engine; see `sparnet.engine.open_engine`.
         threads: Threads of the engine; None uses all cores.
         batch_size: Faces the engine is given at once; memory grows with it.
         detector: `mtcnn`, the path of a YuNet file, or any `Detector`.
@@ -150,7 +150,7 @@ class Restorer:
         model: str | Path | Engine = DEFAULT_RESTORE,
         *,
         engine: str = "openvino",
-        precision: Precision = "fp32",
+        precision: Precision = "auto",
         threads: int | None = None,
         batch_size: int = 4,
         detector: str | Path | Detector = "mtcnn",

@@ -92,7 +92,7 @@ class Upscaler:
             `upscale_factor`.
         upscale_factor: 4, 8 or 16; None takes the model's own, or 8.
         engine: See `sparnet.engine.open_engine`.
-        precision: Arithmetic of the engine.
+        precision: Arithmetic of the engine; see `sparnet.engine.open_engine`.
         threads: Threads of the engine; None uses all cores.
 
     Raises:
@@ -105,7 +105,7 @@ class Upscaler:
         *,
         upscale_factor: int | None = None,
         engine: str = "openvino",
-        precision: Precision = "fp32",
+        precision: Precision = "auto",
         threads: int | None = None,
     ) -> None:
         if model is None:

@@ -1,6 +1,7 @@
 """Three engines, one interface, the same faces to one grey level."""
 
 import builtins
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +22,10 @@ def random_faces(count: int, *, side: int = 128) -> np.ndarray:
     return np.stack([resize_bicubic(one, side, side) for one in coarse])
 
 
+def run_exactly(name: str, model: str | Path, faces: np.ndarray) -> np.ndarray:
+    return open_engine(model, engine=name, precision="fp32", threads=1).run(faces).astype(int)
+
+
 @pytest.mark.parametrize("name", ENGINES)
 def test_every_engine_has_the_interface(small_model, name):
     engine = open_engine(small_model, engine=name, threads=1)
@@ -37,7 +42,9 @@ def test_every_engine_has_the_interface(small_model, name):
 def test_the_engines_agree_to_one_grey_level(model, small_model):
     path = small_model if model == "small" else "sparnet-x8"
     faces = random_faces(3)
-    made = [open_engine(path, engine=name, threads=1).run(faces).astype(int) for name in ENGINES]
+    made = [
+        open_engine(path, engine=name, precision="fp32", threads=1).run(faces).astype(int) for name in ENGINES
+    ]
     for other in made[1:]:
         assert np.abs(other - made[0]).max() <= 1
     assert made[0].std() > 5
@@ -47,7 +54,10 @@ def test_the_engines_agree_on_real_faces(real_faces):
     from sparnet.image import resize_bicubic
 
     inputs = np.stack([resize_bicubic(resize_bicubic(face, 16, 16), 128, 128) for face in real_faces])
-    made = [open_engine("sparnet-x8", engine=name, threads=1).run(inputs).astype(int) for name in ENGINES]
+    made = [
+        open_engine("sparnet-x8", engine=name, precision="fp32", threads=1).run(inputs).astype(int)
+        for name in ENGINES
+    ]
     assert all(np.abs(other - made[0]).max() <= 1 for other in made[1:])
 
 
@@ -79,7 +89,9 @@ def test_a_flipped_bit_is_refused(tmp_path, small_model):
 
 
 def test_an_unknown_engine_is_refused(small_model):
-    with pytest.raises(ValueError, match="engine must be one of openvino, onnxruntime, torch"):
+    with pytest.raises(
+        ValueError, match="engine must be one of openvino, onnxruntime, torch, onnxruntime-cpu"
+    ):
         open_engine(small_model, engine="tensorflow")
 
 
@@ -109,3 +121,54 @@ def test_attention_maps_are_weights_from_0_to_1_in_order_of_depth(small_model, s
     assert len(maps) == sum(unit.attention is not None for unit in small_network.units)
     assert all(one.ndim == 3 and 0 < one.min() <= one.max() < 1 for one in maps)
     assert maps[-1].shape[1:] == (128, 128)
+
+
+def test_a_provider_is_chosen_by_its_name(small_model, monkeypatch):
+    faces = random_faces(2)
+    engine = open_engine(small_model, engine="onnxruntime-cpu", threads=1)
+    assert np.abs(engine.run(faces).astype(int) - run_exactly("openvino", small_model, faces)).max() <= 1
+
+
+@pytest.mark.parametrize("name", ["onnxruntime-cuda", "onnxruntime-coreml"])
+def test_a_provider_that_is_not_installed_is_told_in_a_line(small_model, monkeypatch, name):
+    import onnxruntime
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(SparnetError, match=r"this ONNX Runtime has no \w+, only CPU") as refused:
+        open_engine(small_model, engine=name)
+    assert "\n" not in str(refused.value)
+    assert ("pip install onnxruntime-gpu" in str(refused.value)) == (name == "onnxruntime-cuda")
+
+
+def test_a_provider_that_does_not_start_is_no_silent_fallback(small_model, monkeypatch):
+    import onnxruntime
+
+    made = onnxruntime.InferenceSession
+    asked = []
+
+    def on_the_cpu_after_all(path, options, *, providers, enable_fallback):
+        asked.extend(providers)
+        return made(path, options, providers=["CPUExecutionProvider"], enable_fallback=enable_fallback)
+
+    names = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: names)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", on_the_cpu_after_all)
+    with pytest.raises(SparnetError, match="cannot start CUDAExecutionProvider"):
+        open_engine(small_model, engine="onnxruntime-cuda")
+    assert asked == names
+
+
+def test_the_compiled_torch_engine_compiles_the_fast_form_for_any_batch(small_model, monkeypatch):
+    import torch
+
+    seen = []
+
+    def stand_in(network, *, dynamic):
+        seen.append((type(network).__name__, dynamic))
+        return network
+
+    monkeypatch.setattr(torch, "compile", stand_in)
+    faces = random_faces(2)
+    made = open_engine(small_model, engine="torch-compile", threads=1).run(faces)
+    assert seen == [("SPARNet", True)]
+    assert np.abs(made.astype(int) - run_exactly("openvino", small_model, faces)).max() <= 1

@@ -9,6 +9,7 @@ import typer
 
 import sparnet
 from sparnet.cli.attention import attention
+from sparnet.cli.benchmark import benchmark
 from sparnet.cli.degrade import degrade
 from sparnet.cli.evaluate import evaluate
 from sparnet.cli.models import models
@@ -36,6 +37,7 @@ app.add_typer(prepare, name="prepare")
 app.command()(degrade)
 app.command()(train)
 app.command()(evaluate)
+app.command()(benchmark)
 
 
 def _print_version(*, value: bool) -> bool:

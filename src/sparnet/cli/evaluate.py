@@ -129,7 +129,7 @@ def evaluate(
         raise SparnetError(f"evaluate needs the package {error.name}: pip install 'sparnet[train]'") from None
     from sparnet.engine import open_engine
 
-    engines = {name: open_engine(name) for name in (model, against) if name is not None}
+    engines = {name: open_engine(name, precision="fp32") for name in (model, against) if name is not None}
     info = next(iter(engines.values())).info if engines else None
     blind = degrade is not None or (upscale_factor is None and info is not None and info.task == "restore")
     factor = None if blind else upscale_factor or (info.upscale_factor if info else None) or 8

@@ -1,5 +1,8 @@
 """`sparnet models`: the models that are there, their terms and hashes; the released ones taken in."""
 
+import dataclasses
+import enum
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -145,6 +148,85 @@ def import_model(
     typer.echo(
         f"{entry.info.name}: {kind}, {attention} attention, {entry.info.parameters / 1e6:.2f} M parameters; "
         f"use it with -m {entry.info.name}"
+    )
+
+
+class ExportFormat(enum.StrEnum):
+    """Formats of other programs."""
+
+    ONNX = "onnx"
+    OPENVINO = "openvino"
+    TORCHSCRIPT = "torchscript"
+    TORCH_EXPORT = "torch-export"
+
+
+class StoredPrecision(enum.StrEnum):
+    """Of the weights in an exported file."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+    INT8 = "int8"
+
+
+@models.command("export")
+def export_command(
+    model: Annotated[
+        str, typer.Argument(metavar="NAME", help="A model of the list, or a file.", show_default=False)
+    ],
+    *,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", metavar="FILE", help="File to write.", show_default=False)
+    ],
+    kind: Annotated[
+        ExportFormat, typer.Option("--format", help="For ONNX Runtime and others, OpenVINO, or torch.")
+    ] = ExportFormat.ONNX,
+    precision: Annotated[
+        StoredPrecision, typer.Option(help="Of the weights; int8 also computes in integers.")
+    ] = StoredPrecision.FP16,
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Originals that int8 is calibrated on.", show_default=False),
+    ] = None,
+    framing: Annotated[
+        float, typer.Option(min=0.1, max=1.0, help="Central share of each original's side that is kept.")
+    ] = 1.0,
+    as_json: AsJson = False,
+) -> None:
+    """Write a model for other programs: uint8 N x H x W x RGB in and out, any number of faces at once.
+
+    What is written is run, and compared with the network, before it gets its name. Needs the lab half
+    (pip install 'sparnet[train]'); int8 needs 'sparnet[int8]'.
+    """
+    from sparnet.errors import SparnetError
+    from sparnet.image import show_path
+
+    try:
+        from sparnet.exporting import SUFFIXES, export_model
+    except ModuleNotFoundError as error:
+        raise SparnetError(f"export needs the package {error.name}: pip install 'sparnet[train]'") from None
+    wanted = SUFFIXES[kind.value]
+    if output.suffix.lower() != wanted:
+        raise typer.BadParameter(f"a file of {kind} ends in {wanted}, got {output.name}", param_hint="-o")
+    if precision is StoredPrecision.INT8 and calibrate is None:
+        raise typer.BadParameter("int8 needs a folder of originals", param_hint="--calibrate")
+    try:
+        made = export_model(
+            model, output, kind=kind.value, precision=precision.value, calibrate=calibrate, framing=framing
+        )
+    except ModuleNotFoundError as error:
+        raise SparnetError(f"int8 needs the package {error.name}: pip install 'sparnet[int8]'") from None
+    except OSError as error:
+        raise SparnetError(f"{show_path(output)}: cannot be written ({error.strerror or error})") from None
+    if as_json:
+        facts = {**dataclasses.asdict(made), "path": str(made.path)}
+        print_json(facts | {"psnr_db": made.psnr_db if math.isfinite(made.psnr_db) else None})
+        return
+    opset = f", opset {made.opset}" if made.opset else ""
+    apart = f"{made.psnr_db:.1f} dB from" if math.isfinite(made.psnr_db) else "equal to"
+    typer.echo(
+        f"{show_path(made.path)}: {made.format}{opset}, {made.precision}, {made.bytes / 1e6:.1f} MB, "
+        f"any number of faces; {apart} the network on {made.faces} faces "
+        f"(at most {made.grey_levels_apart} grey levels)"
     )
 
 

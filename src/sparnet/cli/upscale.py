@@ -54,10 +54,23 @@ class EngineName(enum.StrEnum):
 
     OPENVINO = "openvino"
     ONNXRUNTIME = "onnxruntime"
+    ONNXRUNTIME_CPU = "onnxruntime-cpu"
+    ONNXRUNTIME_CUDA = "onnxruntime-cuda"
+    ONNXRUNTIME_TENSORRT = "onnxruntime-tensorrt"
+    ONNXRUNTIME_COREML = "onnxruntime-coreml"
+    ONNXRUNTIME_DIRECTML = "onnxruntime-directml"
     TORCH = "torch"
+    TORCH_COMPILE = "torch-compile"
 
 
-Engine = Annotated[EngineName, typer.Option("--engine", help="What runs the network.")]
+Engine = Annotated[
+    EngineName,
+    typer.Option(
+        "--engine",
+        metavar="openvino|onnxruntime[-cuda|...]|torch[-compile]",
+        help="What runs the network; with ONNX Runtime also cpu, cuda, tensorrt, coreml, directml.",
+    ),
+]
 Model = Annotated[
     str | None,
     typer.Option("-m", "--model", metavar="MODEL", help="Name or file of a model.", show_default=False),

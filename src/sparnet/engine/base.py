@@ -15,8 +15,10 @@ Faces: TypeAlias = UInt8[np.ndarray, "n h w 3"]
 """A batch of square faces of one size."""
 MadeFaces: TypeAlias = UInt8[np.ndarray, "n h2 w2 3"]
 """A batch of square faces of one size, which need not be that of the faces they were made of."""
-Precision = Literal["fp32", "bf16"]
-PRECISIONS: tuple[Precision, ...] = ("fp32", "bf16")
+Precision = Literal["auto", "fp32", "bf16"]
+PRECISIONS: tuple[Precision, ...] = ("auto", "fp32", "bf16")
+LARGEST_LOSS_DB = 0.02
+"""By how much `psnr_y` may fall in bfloat16 for it to be used unasked."""
 
 
 @runtime_checkable
@@ -48,13 +50,23 @@ _ENGINES = {
     "torch": ("sparnet.network.engine", "TorchEngine", "sparnet[train]"),
 }
 ENGINES = tuple(_ENGINES)
+PROVIDERS = {
+    "onnxruntime-cpu": "CPUExecutionProvider",
+    "onnxruntime-cuda": "CUDAExecutionProvider",
+    "onnxruntime-tensorrt": "TensorrtExecutionProvider",
+    "onnxruntime-coreml": "CoreMLExecutionProvider",
+    "onnxruntime-directml": "DmlExecutionProvider",
+}
+"""Engines that are ONNX Runtime on one named device, and its own name of the provider."""
+COMPILED = "torch-compile"
+"""The torch engine with its network compiled: a minute once a process, for very many faces."""
 
 
 def open_engine(
     model: str | Path,
     *,
     engine: str = "openvino",
-    precision: Precision = "fp32",
+    precision: Precision = "auto",
     threads: int | None = None,
 ) -> Engine:
     """Load a model into an engine.
@@ -62,8 +74,9 @@ def open_engine(
     Args:
         model: Name of a model of the catalog, or path of a model file.
         engine: `openvino` (the default on a CPU), `onnxruntime` (with whatever provider is
-            installed) or `torch`.
-        precision: Arithmetic: float32, or bfloat16 where the engine and the processor have it.
+            installed, or one of `PROVIDERS`, as `onnxruntime-cuda`), `torch`, or `torch-compile`.
+        precision: Arithmetic: float32; bfloat16 where the engine and the processor have it; or
+            auto, see `choose_precision`.
         threads: Threads to use; None uses all cores.
 
     Raises:
@@ -71,15 +84,34 @@ def open_engine(
         SparnetError: If the engine is not installed.
         ValueError: If there is no such engine, or it has no such precision.
     """
-    if engine not in _ENGINES:
-        raise ValueError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}")
-    module, name, extra = _ENGINES[engine]
+    if engine not in (*_ENGINES, *PROVIDERS, COMPILED):
+        raise ValueError(
+            f"engine must be one of {', '.join((*ENGINES, *PROVIDERS, COMPILED))}, got {engine!r}"
+        )
+    module, name, extra = _ENGINES[engine.partition("-")[0]]
     path = find_model(model)
     try:
         factory = getattr(importlib.import_module(module), name)
     except ModuleNotFoundError as error:
         raise SparnetError(f"engine {engine} needs the package {error.name}: pip install '{extra}'") from None
-    return factory(path, precision=precision, threads=threads)
+    special: dict[str, object] = {"provider": PROVIDERS[engine]} if engine in PROVIDERS else {}
+    if engine == COMPILED:
+        special["is_compiled"] = True
+    return factory(path, precision=precision, threads=threads, **special)
+
+
+def choose_precision(wanted: Precision, info: ModelInfo, *, has_bf16: bool) -> Precision:
+    """Say which arithmetic `auto` means for a model on a processor; fp32 and bf16 mean themselves.
+
+    bfloat16 takes half the time of float32 where the processor has instructions for it. It is used
+    if the model was measured to lose less than `LARGEST_LOSS_DB` by it, or is one of 8-bit
+    integers, which have lost more than that already.
+    """
+    if wanted != "auto":
+        return wanted
+    loss = info.bf16_loss_db
+    harmless = info.arithmetic == "int8" or (loss is not None and loss < LARGEST_LOSS_DB)
+    return "bf16" if has_bf16 and harmless else "fp32"
 
 
 def check_faces(faces: Faces, info: ModelInfo) -> None:

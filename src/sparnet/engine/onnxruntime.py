@@ -12,6 +12,12 @@ from sparnet.weights.info import METADATA_KEY, parse_info
 
 _BATCH = 8
 """Faces a call, which bounds memory."""
+_CPU = "CPUExecutionProvider"
+_PACKAGES = {
+    "CUDAExecutionProvider": "onnxruntime-gpu",
+    "TensorrtExecutionProvider": "onnxruntime-gpu",
+    "DmlExecutionProvider": "onnxruntime-directml",
+}
 _FAILURES = (
     RuntimeError,
     UnicodeDecodeError,  # of a name inside the file
@@ -30,19 +36,29 @@ class OnnxruntimeEngine:
 
     Args:
         path: The model file.
-        precision: Arithmetic; only float32.
+        precision: Arithmetic; only float32, which auto means too.
         threads: Threads; None uses all cores.
+        provider: ONNX Runtime's name of what computes, with its CPU for what that cannot; None
+            takes all that are installed, in its order.
 
     Raises:
         WeightsError: If the file is missing, damaged, or not one of sparnet's.
-        SparnetError: If another precision is asked for.
+        SparnetError: If another precision is asked for, or the provider is not installed.
     """
 
-    def __init__(self, path: Path, *, precision: Precision = "fp32", threads: int | None = None) -> None:
-        if precision != "fp32":
+    def __init__(
+        self,
+        path: Path,
+        *,
+        precision: Precision = "auto",
+        threads: int | None = None,
+        provider: str | None = None,
+    ) -> None:
+        if precision == "bf16":
             raise SparnetError(
                 f"engine onnxruntime computes in fp32 only, got {precision}; use engine openvino"
             )
+        providers = _choose_providers(provider)
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
         if threads is not None:
@@ -52,7 +68,7 @@ class OnnxruntimeEngine:
             self._session = onnxruntime.InferenceSession(
                 path,
                 options,
-                providers=onnxruntime.get_available_providers(),
+                providers=providers,
                 enable_fallback=False,  # it prints to standard output
             )
         except _FAILURES:
@@ -61,6 +77,11 @@ class OnnxruntimeEngine:
         if text is None:
             raise WeightsError(f"{path}: an ONNX file, but not one of sparnet's (its metadata is missing)")
         self.info = parse_info(text, source=path)
+        working = self._session.get_providers()
+        if provider is not None and provider not in working:  # its libraries do not load
+            raise SparnetError(
+                f"ONNX Runtime cannot start {provider} on this machine; it would use {working[0]}"
+            )
 
     def run(self, faces: Faces) -> MadeFaces:
         """Return the faces the network makes of `faces`; see `Engine.run`."""
@@ -76,3 +97,14 @@ class OnnxruntimeEngine:
                     f"{self._path}: cannot be run: a damaged file, or too little memory"
                 ) from None
         return made
+
+
+def _choose_providers(provider: str | None) -> list[str]:
+    installed = onnxruntime.get_available_providers()
+    if provider is None:
+        return installed
+    if provider not in installed:
+        package = _PACKAGES.get(provider)
+        remedy = f"; pip install {package} in place of onnxruntime" if package else ""
+        raise SparnetError(f"this ONNX Runtime has no {provider}, only {', '.join(installed)}{remedy}")
+    return [provider] if provider == _CPU else [provider, _CPU]

@@ -1,6 +1,8 @@
 """Models on OpenVINO: the default engine on a CPU."""
 
 import functools
+import hashlib
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,9 +21,10 @@ from openvino.frontend import (
     OpValidationFailure,
 )
 
-from sparnet.engine.base import Faces, MadeFaces, Precision, check_faces
+from sparnet.engine.base import Faces, MadeFaces, Precision, check_faces, choose_precision
+from sparnet.engine.cache import cache_key, open_cache
 from sparnet.errors import SparnetError, WeightsError
-from sparnet.weights.info import METADATA_KEY, ModelInfo, parse_info
+from sparnet.weights.info import METADATA_KEY, ModelInfo, dump_info, parse_info
 
 _MAP = "attention_map."
 _FAILURES = (
@@ -51,27 +54,22 @@ class OpenvinoEngine:
         SparnetError: If the processor has no such arithmetic.
     """
 
-    def __init__(self, path: Path, *, precision: Precision = "fp32", threads: int | None = None) -> None:
+    def __init__(self, path: Path, *, precision: Precision = "auto", threads: int | None = None) -> None:
         self._core = openvino.Core()
         self._lock = threading.Lock()
-        if precision.upper() not in ("FP32", *self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")):
+        has_bf16 = "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+        if precision == "bf16" and not has_bf16:
             raise SparnetError(f"this processor does not compute in {precision}; use fp32")
         self._path = path
-        self._model = _read(path)
-        self.info = _info(self._model, path)
-        side = self.info.input_size
-        with _blaming(path):
-            self._model.reshape([1, side, side, 3])
-            made = tuple(self._model.output(0).shape)
-        if made != (1, self.info.image_size, self.info.image_size, 3):
-            raise WeightsError(f"{path}: makes {made}, which is not what it says of itself: a damaged file")
-        self._options: dict[str, Any] = {
-            "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[precision],
-            # Tied to a core that another program keeps busy, a thread would wait for seconds.
-            "ENABLE_CPU_PINNING": False,
-        }
-        if threads is not None:
-            self._options["INFERENCE_NUM_THREADS"] = threads
+        self._precision_asked = precision
+        self._has_bf16 = has_bf16
+        self._threads = threads
+        self._cache = open_cache()
+        self._kept: bytes | None = None
+        found = self._look_up()
+        self.info = _info(self._model, path) if found is None else parse_info(found, source=path)
+        self.precision = choose_precision(precision, self.info, has_bf16=has_bf16)
+        """The arithmetic in use: fp32 or bf16."""
 
     def run(self, faces: Faces) -> MadeFaces:
         """Return the faces the network makes of `faces`; see `Engine.run`."""
@@ -121,7 +119,7 @@ class OpenvinoEngine:
 
     @functools.cached_property
     def _one(self) -> Any:
-        return self._compile(self._model, PERFORMANCE_HINT="LATENCY")
+        return self._get_compiled("LATENCY")
 
     @functools.cached_property
     def _requests(self) -> list[Any]:
@@ -130,7 +128,70 @@ class OpenvinoEngine:
 
     @functools.cached_property
     def _many(self) -> Any:
-        return self._compile(self._model, PERFORMANCE_HINT="THROUGHPUT")
+        return self._get_compiled("THROUGHPUT")
+
+    @functools.cached_property
+    def _model(self) -> Any:
+        """The model file as OpenVINO reads it; not needed where all is in the cache."""
+        model = _read(self._path)
+        info = _info(model, self._path)
+        with _blaming(self._path):
+            model.reshape([1, info.input_size, info.input_size, 3])
+            made = tuple(model.output(0).shape)
+        if made != (1, info.image_size, info.image_size, 3):
+            raise WeightsError(
+                f"{self._path}: makes {made}, which is not what it says of itself: a damaged file"
+            )
+        return model
+
+    @functools.cached_property
+    def _identity(self) -> tuple[object, ...]:
+        """What a compiled model depends on besides its options."""
+        digest = hashlib.sha256(self._path.read_bytes()).hexdigest()
+        processor = self._core.get_property("CPU", "FULL_DEVICE_NAME")
+        return digest, openvino.get_version(), processor, self._has_bf16, os.cpu_count()
+
+    @functools.cached_property
+    def _key(self) -> str:
+        return cache_key(*self._identity, self._precision_asked, self._threads)
+
+    def _look_up(self) -> str | None:
+        """Take the compiled model out of the cache and return what the model says of itself."""
+        if self._cache is None or not self._path.is_file():
+            return None
+        found = self._cache.read(self._key)
+        if found is None:
+            return None
+        self._kept = found[1]
+        return found[0]
+
+    def _get_compiled(self, hint: str) -> Any:
+        """Return the model compiled for one face at a time or for many, from the cache if it is there.
+
+        What is kept is the model as OpenVINO changes it for the processor, which fits both.
+        """
+        if self._kept is not None or self._look_up() is not None:
+            kept, self._kept = self._kept, None
+            try:
+                return self._core.import_model(kept, "CPU", {**self._options, "PERFORMANCE_HINT": hint})
+            except RuntimeError:  # sound, and yet not what this OpenVINO wants
+                if self._cache is not None:
+                    self._cache.forget(self._key)
+        compiled = self._compile(self._model, PERFORMANCE_HINT=hint)
+        if self._cache is not None:
+            self._cache.write(self._key, dump_info(self.info), compiled.export_model().getvalue())
+        return compiled
+
+    @property
+    def _options(self) -> dict[str, Any]:
+        options: dict[str, Any] = {
+            "INFERENCE_PRECISION_HINT": {"fp32": "f32", "bf16": "bf16"}[self.precision],
+            # Tied to a core that another program keeps busy, a thread would wait for seconds.
+            "ENABLE_CPU_PINNING": False,
+        }
+        if self._threads is not None:
+            options["INFERENCE_NUM_THREADS"] = self._threads
+        return options
 
     @functools.cached_property
     def _with_maps(self) -> tuple[Any, list[str]]:

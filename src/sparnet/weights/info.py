@@ -45,6 +45,10 @@ class ModelInfo(Config):
     """The architecture, as the lab half reads it."""
     parameters: int
     """Learnt numbers."""
+    arithmetic: str = Field(default="float", pattern="^(float|int8)$")
+    """float: whatever the engine is told to use. int8: convs in 8-bit integers, for running only."""
+    bf16_loss_db: float | None = None
+    """By how much `psnr_y` falls if floats are bfloat16, as measured; None where nobody has."""
     license: str
     """Licence or terms of the weights."""
     trained_on: str = "unknown"
