@@ -143,8 +143,15 @@ def test_exporting_twice_gives_the_same_bytes(small_model, small_network, tmp_pa
         {"input_size": 16, "attention": "channelwise", "norm": "instance"},
         {"attention": "cbam", "norm": "none", "activation": "prelu"},
         {"attention": "none"},
+        {
+            "body_size": 8,
+            "attention_smallest_size": 4,
+            "pixel_unshuffle": 2,
+            "global_residual": "detail",
+            "encoder_skips": True,
+        },
     ],
-    ids=["direct", "cbam", "none"],
+    ids=["direct", "cbam", "none", "folded"],
 )
 def test_other_architectures_go_to_a_file_and_back(tmp_path, changes):
     config = NetworkConfig(

@@ -10,6 +10,7 @@ import torch
 from PIL import Image
 
 from sparnet import exporting
+from sparnet.errors import DataError, WeightsError
 from sparnet.exporting import SUFFIXES, export_model
 from sparnet.network.engine import TorchEngine
 
@@ -107,12 +108,12 @@ def test_the_command_writes_and_reports(sparnet_cli, small_model, tmp_path):
 
 def test_what_makes_other_faces_is_not_written(small_model, tmp_path, monkeypatch):
     monkeypatch.setattr(exporting, "_open", lambda path, kind: lambda faces: 255 - faces)
-    with pytest.raises(exporting.WeightsError, match="grey levels apart"):
+    with pytest.raises(WeightsError, match="grey levels apart"):
         export_model(small_model, tmp_path / "m.onnx")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_pack_without_faces_is_refused(small_model, tmp_path):
     Image.new("L", (8, 8)).save(tmp_path / "x.txt", "png")
-    with pytest.raises(exporting.DataError):
+    with pytest.raises(DataError):
         export_model(small_model, tmp_path / "m.onnx", precision="int8", calibrate=tmp_path)

@@ -1,8 +1,10 @@
 """`sparnet benchmark`: every way a model can be run here, and the one that is used unasked."""
 
 import json
+from typing import Any
 
 from sparnet import benchmark
+from sparnet.engine import open_engine
 from sparnet.weights import catalog
 
 
@@ -42,13 +44,13 @@ def test_times_are_medians_of_rounds_in_turn(small_model, monkeypatch):
     class Counting:
         def __init__(self, name: str) -> None:
             self.name = name
-            self.info = benchmark.open_engine(small_model).info
+            self.info = open_engine(small_model).info
 
         def run(self, faces):
             calls.append((self.name, len(faces)))
             return faces
 
-    engines = [({}, Counting("a")), ({}, Counting("b"))]
+    engines: list[tuple[dict, Any]] = [({}, Counting("a")), ({}, Counting("b"))]
     medians = benchmark._medians(engines, 3, 2)
     assert calls == [("a", 3), ("b", 3)] * 3
     assert all(0 <= median < 1 for median in medians)

@@ -51,6 +51,8 @@ def test_the_fast_form_has_the_same_parameters_and_makes_the_same_faces(changes)
         if isinstance(module, torch.nn.Conv2d):
             torch.nn.init.kaiming_normal_(module.weight)
         elif isinstance(module, torch.nn.BatchNorm2d):
+            assert module.running_var is not None
+            assert module.running_mean is not None
             torch.nn.init.uniform_(module.running_var, 0.5, 2)
             torch.nn.init.normal_(module.running_mean)
             torch.nn.init.normal_(module.weight)

@@ -34,6 +34,7 @@ class DoublingConv(nn.Module):
     def __init__(self, plain: ScaleConv) -> None:
         super().__init__()
         self.conv = plain.conv
+        self.spread: Tensor
         spread = torch.zeros(3, 3, 4, 4)
         for row in range(3):
             for column in range(3):
@@ -47,7 +48,8 @@ class DoublingConv(nn.Module):
 
     def kernel(self) -> Float[Tensor, "i o 4 4"]:
         """Return the kernel of the transposed conv."""
-        return (self.conv.weight.flatten(2) @ self.spread).unflatten(2, (4, 4)).transpose(0, 1)
+        made, read = self.conv.weight.shape[:2]
+        return (self.conv.weight.flatten(2) @ self.spread).reshape(made, read, 4, 4).transpose(0, 1)
 
     def places(self) -> Float[Tensor, "o4 i 2 2"]:
         """Return the same work as four 2 x 2 convs, one for each place in a square, lower right first.
@@ -75,6 +77,7 @@ class BlockConv(nn.Module):
         super().__init__()
         self.conv = plain.conv
         self.side = side
+        self.spread: Tensor
         spread = torch.zeros(3, 3, side, side, side + 2, side + 2)
         for row in range(3):
             for column in range(3):
