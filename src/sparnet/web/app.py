@@ -40,7 +40,15 @@ from sparnet.web.schema import (
     describe_restored,
     describe_upscaled,
 )
-from sparnet.web.service import MEDIA_TYPES, Choices, Encoded, NotServed, Service, TooLarge
+from sparnet.web.service import (
+    MEDIA_TYPES,
+    Choices,
+    Encoded,
+    NotServed,
+    Service,
+    TooLarge,
+    readable_types,
+)
 from sparnet.web.settings import Settings
 from sparnet.weights.catalog import known_models
 
@@ -212,7 +220,7 @@ def _add_state(api: FastAPI, settings: Settings, service: Service, metrics: Metr
                 max_faces=settings.max_faces,
                 time_limit_seconds=settings.time_limit_seconds,
             ),
-            formats=sorted({*MEDIA_TYPES.values(), "image/gif"}),
+            formats=readable_types(),
         )
 
 
