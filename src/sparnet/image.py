@@ -37,6 +37,9 @@ Image: TypeAlias = UInt8[np.ndarray, "h w 3"]
 AnyImage: TypeAlias = UInt8[np.ndarray, "_ _ 3"]
 """A picture whose size has nothing to do with that of the others in a signature."""
 
+ByteFile: TypeAlias = IO[bytes] | io.BytesIO
+"""A file, on a disk or in memory."""
+
 MAX_PIXELS = 256_000_000
 """Largest picture that is decoded unless the caller says otherwise: 0.8 GB as an array."""
 
@@ -463,13 +466,13 @@ def _open_file(path: Path) -> Iterator[IO[bytes]]:
         yield file
 
 
-def _opened(data: bytes) -> IO[bytes]:
+def _opened(data: bytes) -> ByteFile:
     if not data:
         raise ImageError("the file is empty")
     return io.BytesIO(data)
 
 
-def _read(file: IO[bytes], max_pixels: int, read_anew: Callable[[], UInt8[np.ndarray, "n"]]) -> Photo:
+def _read(file: ByteFile, max_pixels: int, read_anew: Callable[[], UInt8[np.ndarray, "n"]]) -> Photo:
     header = file.read(64)
     kind = _kind(header)
     notes: list[str] = []
@@ -533,7 +536,7 @@ def _check_length(kind: str, header: bytes, length: int) -> None:
         raise ImageError("the file is truncated")
 
 
-def _open(kind: str, file: IO[bytes]) -> PIL.Image.Image:
+def _open(kind: str, file: ByteFile) -> PIL.Image.Image:
     """Open by the reader of one format: `PIL.Image.open` tries others and hides why each failed."""
     if PIL.Image.MAX_IMAGE_PIXELS == _PILLOWS_LIMIT:  # a limit that the program has set stays
         PIL.Image.MAX_IMAGE_PIXELS = MAX_PIXELS
@@ -867,7 +870,7 @@ def _writable(suffix: str, photo: Photo) -> str:
     return kind
 
 
-def _encode(file: IO[bytes], kind: str, photo: Photo, quality: int) -> None:
+def _encode(file: ByteFile, kind: str, photo: Photo, quality: int) -> None:
     picture, profile = _picture(kind, photo)
     photo = dataclasses.replace(photo, icc_profile=profile)
     samples = _deep_samples(picture.mode, photo) if kind in {"PNG", "TIFF"} else None
@@ -951,7 +954,7 @@ def _deep_samples(mode: str, photo: Photo) -> UInt16[np.ndarray, "h w c"] | None
     return np.dstack([photo.deep, alpha])
 
 
-def _write_deep_png(file: IO[bytes], samples: UInt16[np.ndarray, "h w c"], photo: Photo) -> None:
+def _write_deep_png(file: ByteFile, samples: UInt16[np.ndarray, "h w c"], photo: Photo) -> None:
     """Write 16 bits by OpenCV, which Pillow cannot, and put the metadata after the header."""
     import cv2
 
@@ -979,7 +982,7 @@ def _png_chunk(name: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
-def _write_tiff(file: IO[bytes], samples: np.ndarray, photo: Photo) -> None:
+def _write_tiff(file: ByteFile, samples: np.ndarray, photo: Photo) -> None:
     """Write a deflated TIFF; Pillow keeps its directory but cannot write 16-bit colour."""
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
 

@@ -97,20 +97,20 @@ def serve(
         remember_seconds=float((120 if is_loopback(host) else 0) if remember is None else remember),
     )
     check_exposure(settings, insecure=insecure)
-    opened = listen(settings)
     metrics = Metrics()
-    service = open_service(
-        settings, metrics, models=models or (), engine=engine.value, threads=threads, detector=detector
-    )
-    number = opened.getsockname()[1]
+    with listen(settings) as opened:
+        service = open_service(
+            settings, metrics, models=models or (), engine=engine.value, threads=threads, detector=detector
+        )
+        number = opened.getsockname()[1]
 
-    def tell() -> None:
-        shown = f"[{host}]" if ":" in host else host
-        names = " and ".join(info.name for info in service.models)
-        typer.echo(f"sparnet serves {names} at http://{shown}:{number} (Ctrl-C ends it)")
-        if service.restoring is None:
-            typer.echo("sparnet: no model that restores photos is here; name one with -m", err=True)
-        if settings.auth_token is not None:
-            typer.echo("Open the page with #token=... at the end of its address, or type the token there.")
+        def tell() -> None:
+            shown = f"[{host}]" if ":" in host else host
+            names = " and ".join(info.name for info in service.models)
+            typer.echo(f"sparnet serves {names} at http://{shown}:{number} (Ctrl-C ends it)")
+            if service.restoring is None:
+                typer.echo("sparnet: no model that restores photos is here; name one with -m", err=True)
+            if settings.auth_token is not None:
+                typer.echo("The page asks for the token, or takes it from its address: .../#token=TOKEN")
 
-    run(make_app(settings, service, metrics, version=sparnet.__version__), opened, on_start=tell)
+        run(make_app(settings, service, metrics, version=sparnet.__version__), opened, on_start=tell)

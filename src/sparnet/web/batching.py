@@ -153,7 +153,7 @@ class BatchingEngine:
         self.engine = engine
         self.info = engine.info
         self.max_batch = max_batch
-        self.memory: Memory[bytes, np.ndarray] = Memory(0, 0) if memory is None else memory
+        self.memory: Memory[bytes, np.ndarray] = Memory(0.0, 0) if memory is None else memory
         self.on_batch = on_batch
         self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name="sparnet-engine", daemon=True)

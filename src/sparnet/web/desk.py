@@ -138,6 +138,11 @@ class Desk:
                 ticket.stop()
                 if not job.cancel():
                     self._taken += 1
-                    job.add_done_callback(lambda _: loop.call_soon_threadsafe(self.leave))
+                    job.add_done_callback(lambda _: self._leave_late(loop))
             if job.done() and not job.cancelled():
                 job.exception()
+
+    def _leave_late(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Give back the place of work that went on after its request, from the work's own thread."""
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(self.leave)

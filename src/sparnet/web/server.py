@@ -1,5 +1,6 @@
 """Run the application: one process, one event loop, connections that must get on."""
 
+import os
 import socket
 from collections.abc import Callable
 from typing import Any
@@ -54,7 +55,8 @@ def listen(settings: Settings) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
     except OSError as error:
-        reason = error.strerror or str(error)
+        is_of_resolver = isinstance(error, socket.gaierror) or not error.errno
+        reason = (error.strerror or str(error)) if is_of_resolver else os.strerror(error.errno or 0)
         raise SparnetError(f"{host}:{port}: cannot be listened on ({reason}); name another --port") from None
 
 

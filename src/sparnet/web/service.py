@@ -1,6 +1,7 @@
 """What a server does with a picture: the same as the command line, on the engine that all share."""
 
 import hashlib
+import importlib.util
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -424,6 +425,14 @@ def open_service(
         upscaling=upscaler,
         detector=open_detector(detector, threads=threads),
     )
+
+
+def readable_types() -> list[str]:
+    """List the media types of pictures that can be read with what is installed."""
+    types = {*MEDIA_TYPES.values(), "image/gif"}
+    if importlib.util.find_spec("pillow_heif") is None:
+        types.discard("image/heic")
+    return sorted(types)
 
 
 def encode(photo: Photo, suffix: str) -> Encoded:

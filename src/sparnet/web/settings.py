@@ -98,6 +98,7 @@ def host_is_allowed(host: str, settings: Settings) -> bool:
 
 def _without_port(host: str) -> str:
     if host.startswith("["):
-        return host[1:].partition("]")[0]
+        name, closed, _ = host[1:].partition("]")
+        return name if closed else host
     name, _, port = host.rpartition(":")
     return name if name and port.isdigit() else host

@@ -213,6 +213,7 @@ function drawBoxes() {
       "aria-label": `Face ${face.number}`, title: `Face ${face.number}: click to switch it ${on ? "off" : "on"}`,
     }, element("span", {}, `${face.number}`));
     box.classList.toggle("is-small", (right - left) / size.width < SMALL_BOX);
+    box.classList.toggle("is-top", top / size.height < 0.05);
     box.style.left = `${(100 * left) / size.width}%`;
     box.style.top = `${(100 * top) / size.height}%`;
     box.style.width = `${(100 * (right - left)) / size.width}%`;
