@@ -27,7 +27,7 @@ def operations(server):
         ("POST", "/v1/attention"),
     ],
 )
-def test_no_request_makes_the_server_fail(server, method, path):
+def test_no_request_makes_the_server_fail(server, photo, method, path):
     """Whatever comes: no status of 500 or more, none undescribed, and answers of the described shape."""
     from schemathesis.checks import CHECKS
 
@@ -46,14 +46,16 @@ def test_no_request_makes_the_server_fail(server, method, path):
         max_examples=40, deadline=None, derandomize=True, database=None,
         suppress_health_check=list(hypothesis.HealthCheck),
     )  # fmt: skip
-    @hypothesis.given(case=operation.as_strategy())
-    def check(case):
+    @hypothesis.given(case=operation.as_strategy(), is_picture=hypothesis.strategies.booleans())
+    def check(case, is_picture):
+        if is_picture and isinstance(case.body, dict):  # else few would come beyond its first bytes
+            case.body = {**case.body, "picture": photo.read_bytes()}
         response = case.call_and_validate(checks=checks)
         seen.add(response.status_code)
 
     check()
-    assert seen
     assert max(seen) < 500
+    assert method == "GET" or {200, 422} & seen
 
 
 def test_the_description_names_what_is_sent_and_answered(server):
@@ -73,5 +75,6 @@ def test_the_description_names_what_is_sent_and_answered(server):
 def test_the_description_is_kept_by_a_real_answer(server, photo):
     operation = operations(server)["/v1/restore"]["POST"]
     answer = server.post("/v1/restore", photo.read_bytes(), output="json", crops="true")
+    answer.request.read()
     operation.validate_response(answer)
     assert base64.b64decode(answer.json()["picture"]["base64"])
