@@ -28,7 +28,7 @@ PUBLIC = [
     "upscale",
     "write_image",
 ]
-COMMANDS = ["upscale", "restore", "attention", "models", "prepare", "degrade", "train", "evaluate"]
+COMMANDS = ["upscale", "restore", "attention", "models", "prepare", "degrade", "train", "evaluate", "serve"]
 
 
 def python(code: str) -> subprocess.CompletedProcess:
