@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sparnet.cli.app import app
 from sparnet.image import Photo, encode_photo, read_image
 from sparnet.web.settings import Settings
 
@@ -47,25 +46,22 @@ def test_the_lines_for_python_run(server, folder, capsys):
     assert read_image(folder / "new.jpg").shape == (192, 384, 3)
 
 
-def test_every_option_and_limit_named_is_there():
-    command = next(
-        one for one in app.registered_commands if one.name is None and one.callback.__name__ == "serve"
-    )
-    helped = str(command.callback.__annotations__)
-    for option in ("--auth-token", "--allow-host", "--insecure"):
+def test_every_option_and_limit_named_is_there(sparnet_cli, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    helped = sparnet_cli("serve", "--help").out
+    options = (
+        "--auth-token", "--allow-host", "--insecure", "--max-megabytes", "--max-megapixels", "--max-faces",
+        "--max-waiting", "--workers", "--time-limit", "--remember",
+    )  # fmt: skip
+    for option in options:
+        assert option in helped
         assert option in TEXT
-    for name in (
-        "max_megabytes",
-        "max_megapixels",
-        "max_faces",
-        "max_waiting",
-        "workers",
-        "time_limit",
-        "remember",
-    ):
-        assert name in helped or name in command.callback.__kwdefaults__
-        assert f"--{name.replace('_', '-')}" in TEXT
     usual = Settings()
+    assert f"{usual.max_bytes / 1e6:g} MB" in TEXT
+    assert f"{usual.max_pixels / 1e6:g} million, results {usual.max_result_pixels / 1e6:g} million" in TEXT
     assert f"the {usual.max_faces} largest" in TEXT
     assert f"{usual.workers} and {usual.max_waiting}" in TEXT
     assert f"{usual.time_limit_seconds:g} s" in TEXT
+    assert (
+        f"{usual.body_bytes_per_second / 1000:g} kB/s after the first {usual.body_grace_seconds:g} s" in TEXT
+    )

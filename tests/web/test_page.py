@@ -4,6 +4,7 @@ import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -11,6 +12,9 @@ import pytest
 from sparnet.image import Photo, decode_photo, encode_photo, read_image
 from tests.web.conftest import running
 from tests.web.test_safety import JPEG
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install 'sparnet[dev]'")
 
@@ -24,7 +28,7 @@ WIDTHS = {390: 844, 1024: 768, 1920: 1080}
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[sync_api.Browser]:
+def browser() -> "Iterator[Browser]":
     with sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
@@ -41,7 +45,7 @@ def complaints() -> list[str]:
 def open_page(browser, complaints):
     contexts = []
 
-    def open_page(address: str, width: int = 1024, **options) -> sync_api.Page:
+    def open_page(address: str, width: int = 1024, **options) -> "Page":
         context = browser.new_context(viewport={"width": width, "height": WIDTHS[width]}, **options)
         contexts.append(context)
         page = context.new_page()
