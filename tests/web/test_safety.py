@@ -257,6 +257,21 @@ def test_more_requests_than_may_wait_are_sent_away_with_429(small_model):
         assert [answer.status_code for answer in answers] == [200, 200]
 
 
+def test_no_request_is_let_in_that_could_not_be_done_in_time(small_model):
+    """It is told to come again, rather than to wait for nothing."""
+    with running([str(small_model)], workers=1, time_limit_seconds=10.0) as server:
+        server.service.detector = blocking = Blocking()
+        wait_until(lambda: server.app.desk._usual_seconds != 1.0)  # the network is warm
+        server.app.desk.expect(6.0)
+        first = threading.Thread(target=server.post, args=("/v1/faces", JPEG))
+        first.start()
+        assert blocking.begun.acquire(timeout=20)
+        refused = server.post("/v1/faces", JPEG)
+        blocking.let_go.set()
+        first.join()
+        assert (refused.status_code, refused.headers["retry-after"]) == (429, "3")
+
+
 def test_a_request_that_takes_too_long_is_given_up_and_counts_until_its_thread_ends(small_model):
     with running([str(small_model)], time_limit_seconds=0.3) as server:
         server.service.detector = blocking = Blocking()

@@ -118,7 +118,7 @@ def make_app(settings: Settings, service: Service, metrics: Metrics, *, version:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         forgetting = asyncio.create_task(_forget(service))
-        warming = asyncio.get_running_loop().run_in_executor(None, service.warm_up)
+        warming = asyncio.create_task(_warm_up(service, desk))
         try:
             yield
         finally:
@@ -150,6 +150,11 @@ def make_app(settings: Settings, service: Service, metrics: Metrics, *, version:
 
     api.mount("/static", StaticFiles(directory=STATIC), name="static")
     return Guard(api, settings, desk, metrics)
+
+
+async def _warm_up(service: Service, desk: Desk) -> None:
+    seconds = await asyncio.to_thread(service.warm_up)
+    desk.expect(seconds * desk.settings.workers)  # the network makes one face after another
 
 
 async def _forget(service: Service) -> None:

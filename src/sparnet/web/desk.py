@@ -14,6 +14,10 @@ from sparnet.web.settings import Settings
 Result = TypeVar("Result")
 _LOOKS_EVERY_SECONDS = 0.25
 _LONGEST_RETRY_SECONDS = 60
+_HOPEFUL = 0.7
+"""Share of the time limit that a request may be expected to take when it is let in."""
+_NEW = 0.2
+"""Weight of the newest request in what is thought usual."""
 
 
 class Desk:
@@ -35,9 +39,14 @@ class Desk:
         self._taken = 0
         self._usual_seconds = 1.0
 
+    def expect(self, seconds: float) -> None:
+        """Say how long a request may be thought to take, before any has."""
+        self._usual_seconds = seconds
+
     def enter(self) -> bool:
-        """Take a place; False if none is free."""
-        if self._taken >= self.most:
+        """Take a place; False if none is free, or the work before it would leave too little time."""
+        is_late = self._seconds_for(self._taken + 1) > _HOPEFUL * self.settings.time_limit_seconds
+        if self._taken >= self.most or (is_late and self._taken >= self.settings.workers):
             return False
         self._taken += 1
         self.metrics.in_hand.set(self._taken)
@@ -51,8 +60,10 @@ class Desk:
     @property
     def retry_after_seconds(self) -> int:
         """When a client that is sent away should come again: when half of those here are done."""
-        seconds = self._usual_seconds * self._taken / self.settings.workers / 2
-        return max(1, min(_LONGEST_RETRY_SECONDS, math.ceil(seconds)))
+        return max(1, min(_LONGEST_RETRY_SECONDS, math.ceil(self._seconds_for(self._taken) / 2)))
+
+    def _seconds_for(self, requests: int) -> float:
+        return self._usual_seconds * requests / self.settings.workers
 
     async def work(
         self,
@@ -102,9 +113,10 @@ class Desk:
         def timed() -> Result:
             ticket.check()
             started = time.monotonic()
-            result = task(ticket)
-            self._usual_seconds += 0.1 * (time.monotonic() - started - self._usual_seconds)
-            return result
+            try:
+                return task(ticket)
+            finally:
+                self._usual_seconds += _NEW * (time.monotonic() - started - self._usual_seconds)
 
         return self._threads.submit(timed)
 
