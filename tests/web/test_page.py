@@ -257,7 +257,9 @@ def test_a_zip_of_photos_comes_back_as_one(page, photo, tmp_path, complaints):
     page.click("#tab-many")
     page.set_input_files("#many-files", [tmp_path / "album.zip", photo])
     page.wait_for_selector("#many-download[href]")
-    assert page.locator("#many-status").inner_text() == "3 of 4 photos done, 1 failed."
+    assert page.locator("#many-status").inner_text() == (
+        "3 of 4 photos done, 1 failed. 1 file that is no picture left out."
+    )
     assert page.locator(".job.is-bad").count() == 1
     assert all("422" in complaint for complaint in complaints)
     complaints.clear()

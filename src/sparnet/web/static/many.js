@@ -12,6 +12,7 @@ const jobs = [];
 let isRunning = false;
 let stopping = null;
 let counter = 0;
+let leftOut = 0;
 
 export function startMany() {
   takeFiles($("panel-many"), [$("many-files"), $("many-folder")], add);
@@ -26,6 +27,7 @@ async function add(files) {
     try {
       if (/\.zip$/i.test(file.name)) (await unpack(file)).forEach(enqueue);
       else if (PICTURES.test(file.name) || file.type.startsWith("image/")) enqueue(file);
+      else leftOut++;
     } catch (error) {
       const job = enqueue(file);
       settle(job, "bad", api.sentence(`${file.name}: ${error.message ?? "cannot be unpacked"}`));
@@ -39,10 +41,15 @@ async function add(files) {
 async function unpack(file) {
   let bytes = 0;
   let count = 0;
+  let others = 0;
   let tooMuch = false;
   const unpacked = fflate.unzipSync(new Uint8Array(await file.arrayBuffer()), {
     filter: ({ name, originalSize }) => {
-      if (!PICTURES.test(name) || HIDDEN.test(name)) return false;
+      if (name.endsWith("/") || HIDDEN.test(name)) return false;
+      if (!PICTURES.test(name)) {
+        others += 1;
+        return false;
+      }
       bytes += originalSize;
       count += 1;
       tooMuch ||= bytes > MOST_BYTES || count > MOST_FILES;
@@ -52,6 +59,7 @@ async function unpack(file) {
   if (tooMuch) throw new Error("holds too much; unpack it, and drop its folder");
   const names = Object.keys(unpacked);
   if (!names.length) throw new Error("holds no pictures");
+  leftOut += others;
   return names.map((name) => new File([unpacked[name]], name));
 }
 
@@ -93,7 +101,8 @@ function tell() {
   const waiting = jobs.length - done - bad;
   $("many-progress").value = jobs.length ? (done + bad) / jobs.length : 0;
   const failed = bad ? `, ${bad} failed` : "";
-  $("many-status").textContent = `${done} of ${plural(jobs.length, "photo")} done${failed}${waiting && !isRunning ? `, ${waiting} wait` : ""}.`;
+  const others = leftOut ? ` ${plural(leftOut, "file")} that ${leftOut === 1 ? "is no picture" : "are no pictures"} left out.` : "";
+  $("many-status").textContent = `${done} of ${plural(jobs.length, "photo")} done${failed}${waiting && !isRunning ? `, ${waiting} wait` : ""}.${others}`;
   $("many-stop").textContent = isRunning ? "Stop" : "Go on";
   $("many-stop").hidden = !waiting;
   if (done && !isRunning) pack();

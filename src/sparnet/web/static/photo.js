@@ -288,6 +288,7 @@ function zoomTo(number) {
   zoomed = face ? number : 0;
   $("unzoom").hidden = !face;
   layer.classList.toggle("is-zoomed", Boolean(face));
+  $("viewport").classList.toggle("is-zoomed", Boolean(face));
   if (!face || !picture) {
     layer.style.transform = "";
     layer.style.setProperty("--zoom", 1);
@@ -296,10 +297,12 @@ function zoomTo(number) {
   const [width, height] = [layer.offsetWidth, layer.offsetHeight];
   const [left, top, right, bottom] = face.box.map((edge) => (edge * width) / picture.width);
   const view = $("viewport");
-  const zoom = Math.max(1, Math.min(height, view.clientWidth) / (ROOM * Math.max(right - left, bottom - top)));
-  const hold = (offset, length, room) => Math.min(0, Math.max(room - zoom * length, offset));
+  const room = view.clientHeight;
+  const wanted = Math.min(room, view.clientWidth) / (ROOM * Math.max(right - left, bottom - top));
+  const zoom = Math.max(1, room / height, wanted);
+  const hold = (offset, length, shown) => Math.min(0, Math.max(shown - zoom * length, offset));
   const x = hold(width / 2 - (zoom * (left + right)) / 2, width, width);
-  const y = hold(height / 2 - (zoom * (top + bottom)) / 2, height, height);
+  const y = hold(room / 2 - (zoom * (top + bottom)) / 2, height, room);
   layer.style.transform = `translate(${x}px, ${y}px) scale(${zoom})`;
   layer.style.setProperty("--zoom", zoom);
   const middle = (50 * (face.box[0] + face.box[2])) / picture.width;
