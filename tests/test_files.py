@@ -14,9 +14,8 @@ def test_a_file_is_written_with_its_folders_and_nothing_else(tmp_path):
 def test_a_failure_leaves_the_old_file_and_nothing_beside_it(tmp_path):
     path = tmp_path / "a.bin"
     write_whole(path, b"old")
-    with pytest.raises(RuntimeError, match="midway"), replacing(path) as file:
-        file.write(b"half of the n")
-        raise RuntimeError("midway")
+    with pytest.raises(RuntimeError, match="midway"):
+        _fail_midway(path)
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 
@@ -28,3 +27,9 @@ def test_the_name_is_not_there_before_the_content_is_whole(tmp_path):
         file.flush()
         assert not path.exists()
     assert path.read_bytes() == b"part"
+
+
+def _fail_midway(path):
+    with replacing(path) as file:
+        file.write(b"half of the n")
+        raise RuntimeError("midway")

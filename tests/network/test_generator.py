@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from sparnet.network.config import NetworkConfig
+from sparnet.network.cost import count_gflop
 from sparnet.network.generator import FaceAttentionUnit, SPARNet, without_spectral_norm
 from sparnet.network.layers import Resize
 
@@ -124,6 +125,10 @@ def test_units_as_small_as_the_smallest_map_have_no_attention():
         {"activation": "prelu", "attention_activation": "prelu_shared"},
         {"body_units": 0},
         {"body_size": 32},
+        {"pixel_unshuffle": 2},
+        {"global_residual": "input"},
+        {"encoder_skips": True},
+        {"pixel_unshuffle": 4, "global_residual": "detail"},
     ],
     ids=str,
 )
@@ -138,6 +143,55 @@ def test_every_variant_runs_and_its_maps_are_those_of_the_pass(changes):
     assert len(maps) == len(again) == sum(unit.attention is not None for unit in network.units)
     assert all(torch.equal(a, b) for a, b in zip(maps, again, strict=True))
     assert all(one.min() > 0 and one.max() < 1 for one in maps)
+
+
+def test_folding_pixels_keeps_the_layers_and_cuts_their_work():
+    config = changed(TINY, image_size=64, body_size=16)
+    folded = changed(config, pixel_unshuffle=2, body_size=8)
+    assert [type(unit) for unit in build(folded).units] == [type(unit) for unit in build(config).units]
+    assert count_gflop(folded) < count_gflop(config) / 3
+    with torch.no_grad():
+        maps = build(folded).attention_maps(faces(folded))
+    assert maps[-1].shape[-2:] == (32, 32)
+
+
+def test_a_network_of_differences_starts_as_the_identity():
+    config = changed(TINY, pixel_unshuffle=2, global_residual="input")
+    x = faces(config, 2)
+    with torch.no_grad():
+        assert torch.equal(build(config)(x), x)
+
+
+def test_a_network_of_differences_learns_from_the_first_step():
+    config = changed(TINY, global_residual="input")
+    network = build(config).train()
+    network(faces(config)).square().mean().backward()
+    gradient = network.get_parameter("output.conv.weight").grad
+    assert gradient is not None
+    assert gradient.abs().max() > 0
+
+
+def test_skips_start_as_nothing_and_then_carry_the_encoders_features():
+    torch.manual_seed(0)
+    plain, x = build(TINY), faces(TINY)
+    network = build(changed(TINY, encoder_skips=True))
+    network.load_state_dict(
+        plain.state_dict() | {n: p for n, p in network.named_parameters() if "skips" in n}
+    )
+    with torch.no_grad():
+        assert torch.equal(network(x), plain(x))
+        network.get_parameter("skips.1.bias").fill_(1.0)
+        shifted = network.output(torch.ones(1, 4, 32, 32)) - network.output(torch.zeros(1, 4, 32, 32))
+        torch.testing.assert_close(network(x), plain(x) + shifted, rtol=0, atol=1e-5)
+        network.get_parameter("skips.1.weight").copy_(torch.eye(4)[:, :, None, None])
+        carried = network.stem(x) + 1
+    network.output.register_forward_pre_hook(lambda _, read: seen.append(read[0]))
+    plain.output.register_forward_pre_hook(lambda _, read: seen.append(read[0]))
+    seen: list[torch.Tensor] = []
+    with torch.no_grad():
+        network(x)
+        plain(x)
+    torch.testing.assert_close(seen[0], seen[1] + carried, rtol=0, atol=1e-5)
 
 
 def test_a_face_does_not_depend_on_its_batch():

@@ -108,6 +108,23 @@ def test_an_unknown_preset_is_refused_with_those_there_are():
         ({"input_size": 8}, "n: input_size must lie between body_size (16) and image_size (128), got 8"),
         ({"input_size": 100}, "n: input_size must be a power of two from 2, got 100"),
         ({"attention_smallest_size": 3}, "n: attention_smallest_size must be a power of two from 2, got 3"),
+        ({"pixel_unshuffle": 3}, "n: pixel_unshuffle must be a power of two from 1, got 3"),
+        (
+            {"pixel_unshuffle": 16},
+            "n: body_size must lie between 2 and image_size / pixel_unshuffle (8), got 16",
+        ),
+        (
+            {"input_size": 16, "encoder_skips": True},
+            "n: encoder_skips needs an encoder as deep as the decoder, not a smaller input_size",
+        ),
+        (
+            {"global_residual": "detail"},
+            "n: global_residual detail needs pixel_unshuffle above 1: without it there is none",
+        ),
+        (
+            {"input_size": 16, "global_residual": "input"},
+            "n: pixel_unshuffle and global_residual need an input of image_size",
+        ),
         ({"attention_units": 17}, "n: attention_units must be at most the network's 16 units, got 17"),
         (
             {"attention": "3d"},

@@ -27,6 +27,15 @@ ADVERSARIAL = {
         "discriminator": {"scales": 1, "halvings": 2, "base_channels": 4, "max_channels": 8},
     }
 }
+OVERFITTED = {
+    "image_size": 64,
+    "body_size": 8,
+    "body_units": 2,
+    "base_channels": 8,
+    "max_channels": 32,
+    "attention_channels": 8,
+    "attention_smallest_size": 4,
+}
 BLIND = {"upscale_factor": None, "degradation": {"blur_probability": 1.0}}
 
 
@@ -194,6 +203,74 @@ def test_a_run_starts_from_other_weights(tmp_path, faces, monkeypatch):
     other = {**values, "network": {**NETWORK, "body_units": 2}}
     with pytest.raises(WeightsError, match="another architecture: body_units is 1, the recipe has 2"):
         train(tiny_recipe_of(faces, other), tmp_path / "third")
+
+
+@pytest.mark.usefixtures("no_results")
+def test_a_run_starts_from_a_network_for_smaller_faces(tmp_path, faces, monkeypatch):
+    monkeypatch.undo()
+    train(tiny_recipe(faces, total_images=4), tmp_path / "first")
+    monkeypatch.setattr(loop, "write_results", lambda *_, **__: {"psnr_y": 0.0})
+    large = write_faces(tmp_path / "large", px=80)
+    twice = {"image_size": 64, "body_size": 16, "attention_smallest_size": 8}
+    values = {
+        "initial_weights": str(tmp_path / "first" / "model.onnx"),
+        "network": {**NETWORK, **twice},
+        "data": {"train": [str(large)], "validation": str(large), "validation_images": 2},
+    }
+    train(tiny_recipe_of(large, values, total_images=4, learning_rate=1e-12), tmp_path / "second")
+    first, second = (
+        final_state(tmp_path / run)["average"]["stem.conv.weight"] for run in ("first", "second")
+    )
+    torch.testing.assert_close(first, second, rtol=0, atol=1e-4)  # the file holds half precision
+    values["network"] = {**NETWORK, **twice, "encoder_skips": True}
+    train(tiny_recipe_of(large, values, total_images=4, learning_rate=1e-12), tmp_path / "skipping")
+    skipping = final_state(tmp_path / "skipping")["average"]
+    torch.testing.assert_close(skipping["stem.conv.weight"], second)
+    assert skipping["skips.0.weight"].abs().max() < 1e-6
+    values["network"] = {**NETWORK, **twice, "body_size": 8}
+    with pytest.raises(WeightsError, match="another architecture: image_size is 32"):
+        train(tiny_recipe_of(large, values), tmp_path / "third")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("no_results")
+def test_the_adversarial_recipe_overfits_one_batch(tmp_path, faces):
+    """Two faces at 64 px, degraded, again and again: what comes out must come close to them."""
+    large = write_faces(tmp_path / "large", count=2, px=64)
+    values = {
+        "upscale_factor": None,
+        "degradation": {"blur_probability": 1.0, "grayscale_probability": 0.0},
+        "network": {"preset": "sparnet-hd-light", **OVERFITTED},
+        "data": {
+            "train": [str(large)],
+            "validation": str(large),
+            "validation_images": 2,
+            "validation_framing": 1.0,
+            "augment": {"flip": False, "zoom": [1.0, 1.0]},
+        },
+        "adversarial": {
+            "start_images": 200,
+            "weights": {"perceptual": 0.0},
+            "discriminator": {"scales": 2, "halvings": 3, "base_channels": 8, "max_channels": 32},
+        },
+    }
+    steps: list[dict] = []
+    recipe = tiny_recipe_of(
+        large,
+        values,
+        total_images=1200,
+        batch_size=2,
+        learning_rate=2e-3,
+        warmup_images=20,
+        log_every_images=1200,
+        evaluate_every_images=1200,
+        save_every_images=1200,
+    )
+    train(recipe, tmp_path / "run", progress=steps.append)
+    pixel = [float(step["loss/pixel"]) for step in steps]
+    matching = [float(step["loss/feature_matching"]) for step in steps if "loss/feature_matching" in step]
+    assert sum(pixel[-20:]) < 0.35 * sum(pixel[:20])
+    assert sum(matching[-20:]) < sum(matching[:20])
 
 
 @pytest.mark.usefixtures("no_results")

@@ -261,6 +261,23 @@ def test_the_generators_losses_are_what_the_single_losses_say(discriminator):
     assert losses.perceptual == PerceptualLoss(Trunk())(sr, hr)
 
 
+def test_the_perceptual_loss_can_look_at_a_part_of_the_pictures(discriminator):
+    sr, hr = random_pictures(0), random_pictures(1)
+    crop = (slice(2, 34), slice(4, 36))
+    perceptual = PerceptualLoss(Trunk())
+    losses = generator_losses(
+        sr=sr,
+        hr=hr,
+        discriminator=discriminator,
+        perceptual=perceptual,
+        weights=LossWeights(),
+        perceptual_crop=crop,
+    )
+    assert losses.perceptual == perceptual(sr[:, :, 2:34, 4:36], hr[:, :, 2:34, 4:36])
+    assert losses.perceptual != perceptual(sr, hr)
+    assert losses.pixel == pixel_loss(sr, hr)
+
+
 def test_a_perfect_generator_has_only_an_adversarial_loss(discriminator):
     hr = random_pictures(1)
     losses = generator_losses(

@@ -13,6 +13,20 @@ from sparnet.training.log import RunLog
 from sparnet.training.recipe import TrainConfig
 from sparnet.training.schedule import learning_rate_at
 from sparnet.training.state import KEEP_STATES, TrainState, load_newest, saved_states
+from sparnet.training.trainee import square_at_random
+
+
+def test_a_random_square_lies_inside_and_depends_on_seed_and_time_alone():
+    squares = [square_at_random(64, 32, seed=1, images_seen=seen) for seen in range(0, 400, 4)]
+    assert len({(rows.start, columns.start) for rows, columns in squares}) > 50
+    for rows, columns in squares:
+        assert (rows.stop - rows.start, columns.stop - columns.start) == (32, 32)
+        assert min(rows.start, columns.start) >= 0
+        assert max(rows.stop, columns.stop) <= 64
+    again = square_at_random(64, 32, seed=1, images_seen=8)
+    assert again == square_at_random(64, 32, seed=1, images_seen=8)
+    assert again != square_at_random(64, 32, seed=2, images_seen=8)
+    assert square_at_random(24, 32, seed=1, images_seen=8) == (slice(0, 24), slice(0, 24))
 
 
 def test_a_fixed_learning_rate_stays():

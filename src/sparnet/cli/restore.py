@@ -19,9 +19,11 @@ from sparnet.cli.batch import (
     Verbose,
     find_jobs,
     make_output_folder,
+    print_json,
     progress_bar,
 )
 from sparnet.cli.upscale import Engine, EngineName, Model
+from sparnet.cli.video import name_results, restore_videos, split_videos
 
 if TYPE_CHECKING:
     from sparnet.image import Photo
@@ -95,6 +97,17 @@ def restore(
         bool, typer.Option("--overwrite/--skip-existing", help="What to do where a result is there already.")
     ] = True,
     batch_size: Annotated[int, typer.Option(min=1, help="Faces at once; memory grows with it.")] = 4,
+    quality: Annotated[
+        int, typer.Option(min=1, max=100, help="Of photos written as JPEG, WebP, AVIF or HEIC.")
+    ] = 95,
+    small_faces: Annotated[
+        str,
+        typer.Option(metavar="auto|off|MODEL", help="Enlarges faces of up to 16 px first; auto: sparnet-x8."),
+    ] = "auto",
+    background_model: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.onnx", help="Enlarges all but the faces, with -s.", show_default=False),
+    ] = None,
     detector: Annotated[
         str, typer.Option(metavar="mtcnn|FILE.onnx", help="What finds faces; a file of YuNet.")
     ] = "mtcnn",
@@ -103,14 +116,27 @@ def restore(
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> None:
-    """Restore the faces of photos: old, blurred, noisy, small ones.
+    """Restore the faces of photos, or of videos: old, blurred, noisy, small ones.
 
     The rest of a photo stays as it is, and so do its format, transparency, colour profile and EXIF.
     A photo without a face is copied. For tiny faces cut out of photos use `sparnet upscale`.
+    A video (.mp4, .mov, .mkv, ...) is named by itself; run again, it goes on where it was stopped.
     """
     numbers = _parse_faces(faces)
+    videos, photos = split_videos(photos)
+    if videos:
+        of_photos = {
+            "--aligned": aligned, "--faces": faces is not None, "--draw-boxes": draw_boxes,
+            "--save-faces": save_faces, "--identity": identity,
+        }  # fmt: skip
+        for option in (option for option, is_given in of_photos.items() if is_given):
+            raise typer.BadParameter("does not go with a video", param_hint=option)
     if "/" in suffix or "\\" in suffix:
         raise typer.BadParameter(f"must be part of a name, got {suffix!r}", param_hint="--suffix")
+    if background_model is not None and upscale_factor == 1:
+        raise typer.BadParameter(
+            "needs -s 2 or more, by how much to enlarge", param_hint="--background-model"
+        )
     if aligned:
         given = {
             "--upscale-factor": upscale_factor != 1, "--only-center-face": only_center_face,
@@ -134,7 +160,12 @@ def restore(
     existing = [] if overwrite else [job for job in batch.jobs if job.target.is_file()]
     batch.jobs = [job for job in batch.jobs if job not in existing]
     facts: dict[str, object] = {"existing": [str(job.source) for job in existing]}
-    if batch.jobs:
+    clips = name_results(videos, batch, suffix)
+    left = [] if overwrite else [clip for clip in clips if clip[1].is_file()]
+    clips = [clip for clip in clips if clip not in left]
+    if videos:
+        facts |= {"existing": [*(str(job.source) for job in existing), *(str(source) for source, _ in left)]}
+    if batch.jobs or clips:
         from sparnet.restoration import Restorer
         from sparnet.weights.catalog import DEFAULT_RESTORE
 
@@ -151,15 +182,26 @@ def restore(
             min_face_px=min_face_px,
             numbers=numbers,
             identity=_open_identity() if identity else None,
+            small_faces=small_faces,
+            background=background_model,
         )
         make_output_folder(output)
         facts["model"] = restorer.info.name
-        _restore_all(batch, restorer, save_faces=save_faces)
+        if batch.jobs:
+            _restore_all(batch, restorer, save_faces=save_faces, quality=quality)
+        if clips:
+            facts["videos"] = restore_videos(clips, batch, restorer, as_json=as_json)
     if verbose and not as_json:
         _tell_photos(batch)
     batch.tell_notes()
-    if existing and not as_json:
-        typer.echo(f"{len(existing)} there already, left alone")
+    if (existing or left) and not as_json:
+        typer.echo(f"{len(existing) + len(left)} there already, left alone")
+    if videos and not photos:  # each has said what became of it
+        if as_json:
+            print_json({**facts, "done": [], "failed": batch.failures})
+        if batch.failures:
+            raise typer.Exit(1)
+        return
     count = sum(face["skipped"] is None for entry in batch.done for face in entry["faces"])
     batch.finish("photo", f"with {count} face{'' if count == 1 else 's'} restored", as_json=as_json, **facts)
 
@@ -188,7 +230,7 @@ def _open_identity() -> "Similarity":
     return measure
 
 
-def _restore_all(batch: Batch, restorer: "Restorer", *, save_faces: bool) -> None:
+def _restore_all(batch: Batch, restorer: "Restorer", *, save_faces: bool, quality: int) -> None:
     """Restore all photos and write each as soon as it is done."""
     from sparnet.errors import ImageError
 
@@ -200,13 +242,13 @@ def _restore_all(batch: Batch, restorer: "Restorer", *, save_faces: bool) -> Non
                 batch.fail(str(made.error))
             else:
                 try:
-                    _write(batch, restorer, jobs[made.source], made.result)
+                    _write(batch, restorer, jobs[made.source], made.result, quality)
                 except ImageError as error:
                     batch.fail(str(error))
             advance()
 
 
-def _write(batch: Batch, restorer: "Restorer", job: Job, made: "RestoredPhoto") -> None:
+def _write(batch: Batch, restorer: "Restorer", job: Job, made: "RestoredPhoto", quality: int) -> None:
     """Write a photo and report it.
 
     Raises:
@@ -217,7 +259,7 @@ def _write(batch: Batch, restorer: "Restorer", job: Job, made: "RestoredPhoto") 
 
     copied = not made.is_changed and _copy(job, made.photo.format)
     if not copied:
-        write_photo(job.target, made.photo)
+        write_photo(job.target, made.photo, quality=quality)
     if job.comparison is not None:
         boxes = draw_boxes(made.photo.pixels, made.faces, upscale_factor=restorer.upscale_factor)
         profile = None if made.photo.is_gray else made.photo.icc_profile  # the boxes have colours
@@ -269,6 +311,7 @@ def _describe(face: "RestoredFace") -> dict[str, Any]:
         "size_px": round(face.size_px, 2),
         "points": [[round(x, 2), round(y, 2)] for x, y in face.points.tolist()],
         "skipped": face.skipped,
+        "enlarged_by": face.enlarged_by,
         "seconds": round(face.seconds, 4),
         "identity": None if face.identity is None else round(face.identity, 4),
     }
@@ -307,9 +350,10 @@ def _tell_photos(batch: Batch) -> None:
             left, top, right, bottom = (round(edge) for edge in face["box"])
             what = f"left as it is: {face['skipped']}" if face["skipped"] else f"{face['seconds']:.2f} s"
             alike = "" if face["identity"] is None else f", identity {face['identity']:.3f}"
+            first = f", enlarged by {face['enlarged_by']} first" if face["enlarged_by"] else ""
             typer.echo(
                 f"  face {face['number']}: {face['size_px']:.0f} px at {left},{top}-{right},{bottom}, "
-                f"score {face['score']:.3f}, {what}{alike}"
+                f"score {face['score']:.3f}, {what}{first}{alike}"
             )
 
 

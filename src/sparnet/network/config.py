@@ -9,6 +9,7 @@ from sparnet.config import Config
 
 Attention = Literal["spatial", "channelwise", "none", "rcan", "cbam"]
 Norm = Literal["batch", "instance", "none"]
+GlobalResidual = Literal["none", "input", "detail"]
 Activation = Literal["leaky_relu", "prelu", "prelu_shared"]
 
 
@@ -23,12 +24,24 @@ class NetworkConfig(Config):
     input_size: int | None = None
     """Side of the picture the network reads, in px; None reads `image_size`, as the paper does.
     A smaller one starts the encoder there ("direct"); at the body's size there is no encoder."""
+    pixel_unshuffle: int = 1
+    """Side of the squares of pixels that are folded into channels before the stem and unfolded after
+    the output (space to depth); the network works inside at `image_size / pixel_unshuffle`. 1 folds
+    nothing, as the paper. Ours: at 2, four times less work for the same layers."""
+    global_residual: GlobalResidual = "none"
+    """What of the input is added to the network's output: nothing, as the paper; the whole picture,
+    so that the network makes the difference and starts as the identity; or its detail, which is what
+    folding hides from an average: the input less the mean of each square of `pixel_unshuffle`."""
+    encoder_skips: bool = False
+    """Whether the encoder's features are added to the decoder's of the same size, through a 1x1 conv
+    that starts at 0. Ours: in the paper all of the picture passes through the body, which is enough
+    for 16 px of information, but not for a face whose detail is to be kept."""
     body_size: int = 16
     """Side of the feature maps of the body, in px: the smallest ones outside the hourglasses."""
     body_units: int = Field(default=10, ge=0)
     """Units at the smallest size between encoder and decoder."""
     base_channels: int = Field(default=32, ge=1)
-    """Channels at `image_size`; doubled at each halving of the size."""
+    """Channels at `inner_size`; doubled at each halving of the size."""
     max_channels: int = Field(default=128, ge=1)
     """Where the doubling of channels stops."""
     norm: Norm = "batch"
@@ -51,13 +64,14 @@ class NetworkConfig(Config):
 
     @model_validator(mode="after")
     def _check_sizes(self) -> "NetworkConfig":
-        for name in ("image_size", "body_size", "attention_smallest_size"):
+        for name in ("image_size", "pixel_unshuffle", "body_size", "attention_smallest_size"):
             _require_power_of_two(name, getattr(self, name))
         if self.image_size < 16:
             raise ValueError(f"image_size must be a power of two from 16, got {self.image_size}")
-        if not 2 <= self.body_size <= self.image_size:
+        if not 2 <= self.body_size <= self.inner_size:
+            limit = "image_size" if self.pixel_unshuffle == 1 else "image_size / pixel_unshuffle"
             raise ValueError(
-                f"body_size must lie between 2 and image_size ({self.image_size}), got {self.body_size}"
+                f"body_size must lie between 2 and {limit} ({self.inner_size}), got {self.body_size}"
             )
         if self.input_size is not None:
             _require_power_of_two("input_size", self.input_size)
@@ -66,6 +80,16 @@ class NetworkConfig(Config):
                     f"input_size must lie between body_size ({self.body_size}) and "
                     f"image_size ({self.image_size}), got {self.input_size}"
                 )
+            if self.input_size < self.image_size and (
+                self.pixel_unshuffle > 1 or self.global_residual != "none"
+            ):
+                raise ValueError("pixel_unshuffle and global_residual need an input of image_size")
+        if self.encoder_skips and self.encoder_units != self.decoder_units:
+            raise ValueError(
+                "encoder_skips needs an encoder as deep as the decoder, not a smaller input_size"
+            )
+        if self.global_residual == "detail" and self.pixel_unshuffle == 1:
+            raise ValueError("global_residual detail needs pixel_unshuffle above 1: without it there is none")
         if self.attention_units is not None and self.attention_units > self.units:
             raise ValueError(
                 f"attention_units must be at most the network's {self.units} units, "
@@ -79,14 +103,19 @@ class NetworkConfig(Config):
         return self.image_size if self.input_size is None else self.input_size
 
     @property
+    def inner_size(self) -> int:
+        """Side of the largest feature maps, in px."""
+        return self.image_size // self.pixel_unshuffle
+
+    @property
     def encoder_units(self) -> int:
         """Units that halve the size, before the body."""
-        return int(math.log2(self.reads_px // self.body_size))
+        return int(math.log2(self.reads_px // self.pixel_unshuffle // self.body_size))
 
     @property
     def decoder_units(self) -> int:
         """Units that double the size, after the body."""
-        return int(math.log2(self.image_size // self.body_size))
+        return int(math.log2(self.inner_size // self.body_size))
 
     @property
     def units(self) -> int:
@@ -95,7 +124,7 @@ class NetworkConfig(Config):
 
     def channels_at(self, size: int) -> int:
         """Channels of feature maps with `size` px a side."""
-        return min(self.base_channels * (self.image_size // size), self.max_channels)
+        return min(self.base_channels * (self.inner_size // size), self.max_channels)
 
     def hourglass_levels(self, size: int) -> int:
         """Levels of the hourglass over maps of `size` px: the halvings down to the smallest size."""
@@ -104,5 +133,5 @@ class NetworkConfig(Config):
 
 def _require_power_of_two(name: str, value: int) -> None:
     if value < 1 or value & (value - 1):
-        smallest = 16 if name == "image_size" else 2
+        smallest = {"image_size": 16, "pixel_unshuffle": 1}.get(name, 2)
         raise ValueError(f"{name} must be a power of two from {smallest}, got {value}")

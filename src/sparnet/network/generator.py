@@ -120,11 +120,13 @@ class SPARNet(nn.Module):
         self.checkpointing = False
         """Whether training keeps only what lies between units and computes the rest again."""
         widths = config.channels_at
-        self.stem = ScaleConv(3, widths(config.reads_px))
+        folded = 3 * config.pixel_unshuffle**2
+        size = config.reads_px // config.pixel_unshuffle
+        self.fold = nn.PixelUnshuffle(config.pixel_unshuffle)
+        self.stem = ScaleConv(folded, widths(size))
         self.encoder = nn.ModuleList()
         self.body = nn.ModuleList()
         self.decoder = nn.ModuleList()
-        size = config.reads_px
         for index in range(config.units):
             stage, resize, made = self._stage(index, size)
             stage.append(
@@ -138,8 +140,14 @@ class SPARNet(nn.Module):
                 )
             )
             size = made
-        self.output = ScaleConv(widths(size), 3)
+        self.skips = nn.ModuleList(_skips(config) if config.encoder_skips else [])
+        self.output = ScaleConv(widths(size), folded)
+        self.unfold = nn.PixelShuffle(config.pixel_unshuffle)
         self.apply(init_weights)
+        if config.global_residual == "input":
+            nn.init.zeros_(self.output.conv.weight)
+        for skip in self.skips:
+            nn.init.zeros_(skip.weight)  # type: ignore[arg-type]
         if config.spectral_norm:
             apply_spectral_norm(self)
 
@@ -168,13 +176,12 @@ class SPARNet(nn.Module):
         Returns:
             Faces of `config.image_size`, RGB around [-1, 1], not clamped.
         """
-        features = self.stem(x)
-        for unit in self.units:
-            if self.checkpointing and self.training:
-                features = _checkpointed(unit, features)
-            else:
-                features = unit(features)
-        return self.output(features)
+        if not (self.checkpointing and self.training):
+            return self.forward_with_maps(x)[0]
+        passed = [self.stem(self.fold(x))]
+        for index, unit in enumerate(self.units):
+            passed.append(self._joined(_checkpointed(unit, passed[-1]), passed, index))
+        return self._finished(passed[-1], x)
 
     def attention_maps(self, x: Float[Tensor, "n 3 h w"]) -> list[Float[Tensor, "..."]]:
         """Return the attention map of each unit that has one, in order of depth.
@@ -189,12 +196,49 @@ class SPARNet(nn.Module):
     ) -> tuple[Float[Tensor, "n 3 h2 w2"], list[Float[Tensor, "..."]]]:
         """Return the super-resolved faces and the attention maps of one pass."""
         maps = []
-        features = self.stem(x)
-        for unit in self.units:
-            features, attention_map = unit.forward_with_map(features)
+        passed = [self.stem(self.fold(x))]
+        for index, unit in enumerate(self.units):
+            features, attention_map = unit.forward_with_map(passed[-1])
+            passed.append(self._joined(features, passed, index))
             if attention_map is not None:
                 maps.append(attention_map)
-        return self.output(features), maps
+        return self._finished(passed[-1], x), maps
+
+    def _joined(
+        self, features: Float[Tensor, "n c h2 w2"], passed: list[Float[Tensor, "..."]], index: int
+    ) -> Float[Tensor, "n c h2 w2"]:
+        """Add the encoder's features of the same size to those of unit `index`, if it is a decoder's.
+
+        Args:
+            features: What the unit made.
+            passed: What the stem and each unit before it made, already joined.
+            index: Its place among all units.
+        """
+        stage = index - len(self.encoder) - len(self.body)
+        if stage < 0 or not self.skips:
+            return features
+        return features + self.skips[stage](passed[len(self.encoder) - 1 - stage])
+
+    def _finished(
+        self, features: Float[Tensor, "n c h2 w2"], x: Float[Tensor, "n 3 h w"]
+    ) -> Float[Tensor, "n 3 h3 w3"]:
+        """Turn the last features into a picture."""
+        made = self.unfold(self.output(features))
+        match self.config.global_residual:
+            case "none":
+                return made
+            case "input":
+                return made + x
+            case "detail":
+                side = self.config.pixel_unshuffle
+                means = nn.functional.avg_pool2d(x, side)
+                return made + x - nn.functional.interpolate(means, scale_factor=float(side), mode="nearest")
+
+
+def _skips(config: NetworkConfig) -> list[nn.Module]:
+    """Make a 1x1 conv for each unit of the decoder."""
+    sizes = [config.body_size * 2 ** (stage + 1) for stage in range(config.decoder_units)]
+    return [nn.Conv2d(config.channels_at(size), config.channels_at(size), kernel_size=1) for size in sizes]
 
 
 def _checkpointed(unit: nn.Module, features: Tensor) -> Tensor:

@@ -33,7 +33,8 @@ from sparnet.training.stop import Stop
 from sparnet.training.trainee import Trainee, build_trainee, discriminator_step, generator_step
 
 LARGEST_ZOOM = 1.3
-"""Training pictures larger than `image_size` times this are reduced when they are read."""
+"""Training pictures larger than `image_size` times this, or the largest zoom of the recipe, are
+reduced when they are read."""
 RECIPE_FILE, LOG_FILE = "recipe.toml", "log.jsonl"
 _SANITY_FACES = 16
 
@@ -90,7 +91,7 @@ def load_data(recipe: Recipe) -> tuple[FaceSet, Validation]:
         DataError: With the recipe's key, if faces are missing or not what is needed.
     """
     size = recipe.network.image_size
-    largest = round(size * LARGEST_ZOOM)
+    largest = round(size * max(LARGEST_ZOOM, recipe.data.augment.zoom[1]))
     terms = None if recipe.data.terms is None else frozenset(recipe.data.terms)
     try:
         faces = load_face_set(

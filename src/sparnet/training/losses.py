@@ -191,6 +191,7 @@ def generator_losses(
     discriminator: nn.Module | None,
     perceptual: PerceptualLoss | None,
     weights: LossWeights,
+    perceptual_crop: tuple[slice, slice] | None = None,
 ) -> GeneratorLosses:
     """Compute the losses of the generator that have a weight; gradients flow into `sr` only.
 
@@ -203,6 +204,7 @@ def generator_losses(
             gradients that never come. None if neither of its losses has a weight.
         perceptual: None if the loss has no weight.
         weights: Those of the sum; a loss of weight 0 is not computed.
+        perceptual_crop: Rows and columns that the perceptual loss looks at; None is all.
 
     Raises:
         ValueError: If what a loss needs is None.
@@ -223,11 +225,14 @@ def generator_losses(
                 adversarial = hinge_generator_loss(sr_logits=[each.logits for each in sr_judgements])
     if weights.perceptual > 0 and perceptual is None:
         raise ValueError("the perceptual loss needs a network to make features")
+    rows, columns = perceptual_crop or (slice(None), slice(None))
     return GeneratorLosses(
         pixel=pixel_loss(sr, hr) if weights.pixel > 0 else None,
         adversarial=adversarial,
         feature_matching=feature_matching,
-        perceptual=perceptual(sr, hr) if weights.perceptual > 0 and perceptual is not None else None,
+        perceptual=perceptual(sr[..., rows, columns], hr[..., rows, columns])
+        if weights.perceptual > 0 and perceptual is not None
+        else None,
     )
 
 

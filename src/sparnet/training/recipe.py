@@ -90,6 +90,9 @@ class AdversarialConfig(Config):
     """Its decay rates."""
     perceptual: Literal["vgg19", "vgg16"] = "vgg19"
     """Network of the perceptual loss; VGG16 is taken where VGG19's file is absent, and said so."""
+    perceptual_crop: int | None = Field(default=None, ge=32)
+    """Side of the square, elsewhere in each batch, that the perceptual loss looks at, in px; None
+    looks at whole faces, as the paper. Ours: at 512 px the loss costs more than the network."""
 
 
 class Recipe(Config):

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from lightning_fabric import Fabric
@@ -13,8 +14,10 @@ from torch.nn.utils import parametrize
 from sparnet.data.batches import Pair
 from sparnet.errors import WeightsError
 from sparnet.network.bytes import to_signed
+from sparnet.network.config import NetworkConfig
 from sparnet.network.discriminator import MultiScaleDiscriminator
 from sparnet.network.files import load_network
+from sparnet.network.folding import fold_weights, folds_into
 from sparnet.network.generator import SPARNet
 from sparnet.network.synced_norm import synchronize_norms
 from sparnet.network.trunks import load_vgg
@@ -134,12 +137,21 @@ def _placed(module: ModuleT, recipe: Recipe, fabric: Fabric) -> ModuleT:
 def take_weights(network: SPARNet, name_or_path: str) -> None:
     """Copy the weights of a model file into a network of the same architecture.
 
+    Its sizes may differ, all in one proportion: a network for faces of 256 px with a body of 16 px
+    goes on at 512 px with a body of 32 px. And it may be the same network unfolded: one for faces of
+    128 px becomes one for faces of 512 px that are folded by 4 (`fold_weights`). Skips that the
+    source does not have stay at 0, which changes nothing of what it does.
+
     Raises:
         WeightsError: If there is no such model, or its architecture differs.
     """
     source = load_network(name_or_path)
     mine = network.config.model_copy(update={"spectral_norm": False})
-    if source.config != mine:
+    theirs = mine.model_copy(update={"encoder_skips": source.config.encoder_skips})
+    if folds_into(source.config, theirs):
+        source = fold_weights(source, theirs)
+    adds_skips = mine.encoder_skips and not source.config.encoder_skips
+    if _scaled(source.config, mine.image_size) != (theirs if adds_skips else mine):
         changes = [
             f"{key} is {getattr(source.config, key)!r}, the recipe has {getattr(mine, key)!r}"
             for key in type(mine).model_fields
@@ -149,10 +161,22 @@ def take_weights(network: SPARNet, name_or_path: str) -> None:
     tensors = source.state_dict()
     with torch.no_grad():
         for name, parameter in network.named_parameters():
+            if adds_skips and name.startswith("skips."):
+                continue
             parameter.copy_(tensors[name.replace("parametrizations.weight.original", "weight")])
         for name, buffer in network.named_buffers():
             if name in tensors:
                 buffer.copy_(tensors[name])
+
+
+def _scaled(config: NetworkConfig, image_size: int) -> NetworkConfig:
+    """Return the same layers for faces of another size."""
+    sizes = ("image_size", "input_size", "body_size", "attention_smallest_size")
+    changed = {
+        name: None if value is None else value * image_size // config.image_size
+        for name, value in ((name, getattr(config, name)) for name in sizes)
+    }
+    return config.model_copy(update=changed)
 
 
 def generator_step(
@@ -191,9 +215,19 @@ def _judge(
     weights = recipe.adversarial.weights
     if images_seen < recipe.adversarial.start_images:
         weights = weights.model_copy(update={"adversarial": 0.0, "feature_matching": 0.0})
+    crop = None
+    if recipe.adversarial.perceptual_crop is not None:
+        crop = square_at_random(
+            sr.shape[-1], recipe.adversarial.perceptual_crop, seed=recipe.seed, images_seen=images_seen
+        )
     with fabric.autocast():
         losses: GeneratorLosses = generator_losses(
-            sr=sr, hr=hr, discriminator=critic.network, perceptual=critic.perceptual, weights=weights
+            sr=sr,
+            hr=hr,
+            discriminator=critic.network,
+            perceptual=critic.perceptual,
+            weights=weights,
+            perceptual_crop=crop,
         )
     total = losses.total(weights)
     named = {
@@ -202,6 +236,21 @@ def _judge(
         if (value := getattr(losses, name)) is not None
     }
     return total, {"loss/generator": total.detach(), **named}
+
+
+def square_at_random(side: int, crop: int, *, seed: int, images_seen: int) -> tuple[slice, slice]:
+    """Choose rows and columns of a square inside a picture, by chance that a resumed run repeats.
+
+    Args:
+        side: Side of the picture, px.
+        crop: Side of the square, px; at most `side` is taken.
+        seed: Seed of the run.
+        images_seen: Images seen before this batch.
+    """
+    crop = min(crop, side)
+    chance = np.random.Generator(np.random.Philox(key=[seed, 2], counter=[0, images_seen, 0, 0]))
+    top, left = (int(chance.integers(0, side - crop + 1)) for _ in range(2))
+    return slice(top, top + crop), slice(left, left + crop)
 
 
 def _charbonnier(sr: Tensor, hr: Tensor) -> Tensor:

@@ -1,0 +1,57 @@
+"""A network for small faces as the start of one for large, folded faces."""
+
+import pytest
+import torch
+from torch.nn import functional
+
+from sparnet.network.config import NetworkConfig
+from sparnet.network.folding import fold_weights, folds_into
+from sparnet.network.generator import SPARNet
+
+SMALL = NetworkConfig(
+    image_size=32, body_size=8, body_units=1, base_channels=4, max_channels=8, attention_channels=4
+)
+FOLDED = SMALL.model_copy(update={"image_size": 64, "pixel_unshuffle": 2})
+
+
+@pytest.fixture
+def small() -> SPARNet:
+    torch.manual_seed(0)
+    network = SPARNet(SMALL)
+    network.train()(torch.rand(4, 3, 32, 32))  # running statistics that are not those of the start
+    return network.eval()
+
+
+def test_a_folded_network_does_to_the_reduced_face_what_the_small_one_does(small):
+    x = torch.rand(2, 3, 64, 64) * 2 - 1
+    with torch.no_grad():
+        reduced = functional.avg_pool2d(x, 2)
+        expected = small(reduced).repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+        torch.testing.assert_close(fold_weights(small, FOLDED)(x), expected, rtol=0, atol=1e-5)
+
+
+def test_one_of_differences_starts_as_the_identity_with_the_small_ones_features(small):
+    folded = fold_weights(small, FOLDED.model_copy(update={"global_residual": "input"}))
+    x = torch.rand(1, 3, 64, 64) * 2 - 1
+    with torch.no_grad():
+        assert torch.equal(folded(x), x)
+        maps = zip(folded.attention_maps(x), small.attention_maps(functional.avg_pool2d(x, 2)), strict=True)
+        for made, expected in maps:
+            torch.testing.assert_close(made, expected, rtol=0, atol=1e-5)
+
+
+def test_the_inputs_detail_is_passed_on(small):
+    plain = fold_weights(small, FOLDED)
+    detailed = fold_weights(small, FOLDED.model_copy(update={"global_residual": "detail"}))
+    x = torch.rand(1, 3, 64, 64) * 2 - 1
+    with torch.no_grad():
+        means = functional.avg_pool2d(x, 2).repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+        torch.testing.assert_close(detailed(x), plain(x) + x - means, rtol=0, atol=1e-5)
+
+
+def test_other_networks_are_refused(small):
+    other = FOLDED.model_copy(update={"body_units": 2})
+    assert not folds_into(SMALL, other)
+    assert not folds_into(SMALL, SMALL)
+    with pytest.raises(ValueError, match="not the folded"):
+        fold_weights(small, other)
