@@ -166,6 +166,8 @@ async def load(
                 waits.append(time.perf_counter() - sent)
                 turn += clients
             else:
+                writer.close()  # the server does not keep a line on which nothing comes
+                reader = writer = None
                 await asyncio.sleep(float(headers.get("retry-after", 1)))
         if writer is not None:
             writer.close()
