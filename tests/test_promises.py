@@ -39,6 +39,7 @@ COMMANDS = [
     "train",
     "evaluate",
     "benchmark",
+    "serve",
 ]
 
 

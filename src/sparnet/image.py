@@ -20,7 +20,7 @@ import threading
 import unicodedata
 import warnings
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, TypeAlias
@@ -36,6 +36,9 @@ Image: TypeAlias = UInt8[np.ndarray, "h w 3"]
 """A picture: 8 bits, rows x columns x (red, green, blue)."""
 AnyImage: TypeAlias = UInt8[np.ndarray, "_ _ 3"]
 """A picture whose size has nothing to do with that of the others in a signature."""
+
+ByteFile: TypeAlias = IO[bytes] | io.BytesIO
+"""A file, on a disk or in memory."""
 
 MAX_PIXELS = 256_000_000
 """Largest picture that is decoded unless the caller says otherwise: 0.8 GB as an array."""
@@ -227,7 +230,39 @@ def read_photo(path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Photo:
     """
     path = Path(path)
     with _naming(path), _open_file(path) as file:
-        return _read(path, file, max_pixels)
+        return _read(file, max_pixels, lambda: np.fromfile(path, np.uint8))
+
+
+def decode_photo(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Photo:
+    """Read a photo from memory; see `read_photo`.
+
+    Args:
+        data: The whole content of a file.
+        max_pixels: Larger pictures are refused before they are decoded.
+
+    Raises:
+        ImageError: If it is no picture, damaged, or too large.
+    """
+    with _nameless():
+        return _read(_opened(data), max_pixels, lambda: np.frombuffer(data, np.uint8))
+
+
+def picture_size(data: bytes) -> tuple[int, int]:
+    """Return width and height that a picture's header states, before it is turned upright.
+
+    Nothing is decoded, so that a caller can refuse what is too large for it.
+
+    Args:
+        data: The whole content of a file.
+
+    Raises:
+        ImageError: If it is no picture, or its header is damaged.
+    """
+    with _nameless():
+        file = _opened(data)
+        kind = _kind(file.read(64))
+        with _coding(f"the {kind} file cannot be decoded"), _quiet():
+            return _open(kind, file).size
 
 
 def write_image(path: str | Path, image: Image, *, quality: int = 95) -> None:
@@ -261,13 +296,33 @@ def write_photo(path: str | Path, photo: Photo, *, quality: int = 95) -> None:
             cannot be written.
         ValueError: If `quality` is not from 1 to 100.
     """
-    if not 1 <= quality <= 100:
-        raise ValueError(f"quality must be from 1 to 100, got {quality}")
+    _check_quality(quality)
     path = Path(path)
     with _naming(path), _coding("cannot be written"):
-        kind = _writable(path, photo)
+        kind = _writable(path.suffix, photo)
+        if path.is_dir():
+            raise ImageError("a folder, not a file to write to")
         with replacing(path) as file:
             _encode(file, kind, photo, quality)
+
+
+def encode_photo(photo: Photo, suffix: str, *, quality: int = 95) -> bytes:
+    """Return the bytes that `write_photo` would write to a file with this suffix.
+
+    Args:
+        photo: The photo.
+        suffix: One of `WRITABLE_SUFFIXES`, with its dot.
+        quality: From 1 to 100, for JPEG, WebP, AVIF and HEIC.
+
+    Raises:
+        ImageError: If the suffix is unknown, or the photo too large for the format.
+        ValueError: If `quality` is not from 1 to 100.
+    """
+    _check_quality(quality)
+    file = io.BytesIO()
+    with _nameless(), _coding("cannot be written"):
+        _encode(file, _writable(suffix, photo), photo, quality)
+    return file.getvalue()
 
 
 def resize_bicubic(image: Image, height: int, width: int) -> UInt8[np.ndarray, "{height} {width} 3"]:
@@ -353,6 +408,17 @@ def _naming(path: str | Path) -> Iterator[None]:
 
 
 @contextmanager
+def _nameless() -> Iterator[None]:
+    """Turn the system's errors into an `ImageError` where there is no path to name."""
+    try:
+        yield
+    except OSError as error:
+        raise ImageError(f"cannot be read ({_reason(error)})") from None
+    except MemoryError:
+        raise ImageError("not enough memory") from None
+
+
+@contextmanager
 def _coding(failure: str) -> Iterator[None]:
     """Turn what Pillow raises into an `ImageError`."""
     try:
@@ -402,12 +468,18 @@ def _open_file(path: Path) -> Iterator[IO[bytes]]:
         yield file
 
 
-def _read(path: Path, file: IO[bytes], max_pixels: int) -> Photo:
+def _opened(data: bytes) -> ByteFile:
+    if not data:
+        raise ImageError("the file is empty")
+    return io.BytesIO(data)
+
+
+def _read(file: ByteFile, max_pixels: int, read_anew: Callable[[], UInt8[np.ndarray, "n"]]) -> Photo:
     header = file.read(64)
     kind = _kind(header)
     notes: list[str] = []
     with _coding(f"the {kind} file cannot be decoded"):
-        _check_length(kind, header, os.fstat(file.fileno()).st_size)
+        _check_length(kind, header, file.seek(0, io.SEEK_END))
         with _quiet():
             picture = _open(kind, file)
             if kind == "TIFF":  # so that loading finds its directories read, and warns of nothing
@@ -433,7 +505,7 @@ def _read(path: Path, file: IO[bytes], max_pixels: int) -> Photo:
         mode, profile = picture.mode, picture.info.get("icc_profile")
         del picture  # a quarter of a large photo's memory
     if is_deep:
-        photo = _deepened(photo, path, tiff_orientation, notes)
+        photo = _deepened(photo, read_anew, tiff_orientation, notes)
     if not photo.is_gray:
         photo = dataclasses.replace(photo, is_gray=_without_colour(photo))
     profile = _fitting_profile(profile, mode, notes, is_gray=photo.is_gray)
@@ -466,7 +538,7 @@ def _check_length(kind: str, header: bytes, length: int) -> None:
         raise ImageError("the file is truncated")
 
 
-def _open(kind: str, file: IO[bytes]) -> PIL.Image.Image:
+def _open(kind: str, file: ByteFile) -> PIL.Image.Image:
     """Open by the reader of one format: `PIL.Image.open` tries others and hides why each failed."""
     if PIL.Image.MAX_IMAGE_PIXELS == _PILLOWS_LIMIT:  # a limit that the program has set stays
         PIL.Image.MAX_IMAGE_PIXELS = MAX_PIXELS
@@ -548,12 +620,14 @@ def _gray_samples(picture: PIL.Image.Image, notes: list[str]) -> Photo:
     )
 
 
-def _deepened(photo: Photo, path: Path, tiff_orientation: Any, notes: list[str]) -> Photo:
+def _deepened(
+    photo: Photo, read_anew: Callable[[], UInt8[np.ndarray, "n"]], tiff_orientation: Any, notes: list[str]
+) -> Photo:
     """Add the 16-bit samples, by OpenCV, if their high bytes are those that Pillow has read."""
     import cv2
 
     try:  # the file is read anew: libtiff has moved about in the one that is open
-        samples = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+        samples = cv2.imdecode(read_anew(), cv2.IMREAD_UNCHANGED)
     except cv2.error:
         samples = None
     if samples is not None and samples.dtype == np.uint16 and samples.ndim == 3:
@@ -778,11 +852,16 @@ def _turn(samples: np.ndarray, orientation: Any) -> np.ndarray:
 # Writing
 
 
-def _writable(path: Path, photo: Photo) -> str:
-    kind = WRITABLE_SUFFIXES.get(path.suffix.lower())
+def _check_quality(quality: int) -> None:
+    if not 1 <= quality <= 100:
+        raise ValueError(f"quality must be from 1 to 100, got {quality}")
+
+
+def _writable(suffix: str, photo: Photo) -> str:
+    kind = WRITABLE_SUFFIXES.get(suffix.lower())
     if kind is None:
         raise ImageError(
-            f"cannot write the format '{show_path(path.suffix)}'; supported: {', '.join(WRITABLE_SUFFIXES)}"
+            f"cannot write the format '{show_path(suffix)}'; supported: {', '.join(WRITABLE_SUFFIXES)}"
         )
     height, width = photo.pixels.shape[:2]
     longest = _LONGEST_SIDE.get(kind, 2**31 - 1)
@@ -790,12 +869,10 @@ def _writable(path: Path, photo: Photo) -> str:
         raise ImageError(
             f"a {kind} has from 1 to {longest:,} pixels a side, the picture has {width:,} x {height:,}"
         )
-    if path.is_dir():
-        raise ImageError("a folder, not a file to write to")
     return kind
 
 
-def _encode(file: IO[bytes], kind: str, photo: Photo, quality: int) -> None:
+def _encode(file: ByteFile, kind: str, photo: Photo, quality: int) -> None:
     picture, profile = _picture(kind, photo)
     photo = dataclasses.replace(photo, icc_profile=profile)
     samples = _deep_samples(picture.mode, photo) if kind in {"PNG", "TIFF"} else None
@@ -879,7 +956,7 @@ def _deep_samples(mode: str, photo: Photo) -> UInt16[np.ndarray, "h w c"] | None
     return np.dstack([photo.deep, alpha])
 
 
-def _write_deep_png(file: IO[bytes], samples: UInt16[np.ndarray, "h w c"], photo: Photo) -> None:
+def _write_deep_png(file: ByteFile, samples: UInt16[np.ndarray, "h w c"], photo: Photo) -> None:
     """Write 16 bits by OpenCV, which Pillow cannot, and put the metadata after the header."""
     import cv2
 
@@ -907,7 +984,7 @@ def _png_chunk(name: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
-def _write_tiff(file: IO[bytes], samples: np.ndarray, photo: Photo) -> None:
+def _write_tiff(file: ByteFile, samples: np.ndarray, photo: Photo) -> None:
     """Write a deflated TIFF; Pillow keeps its directory but cannot write 16-bit colour."""
     from PIL.TiffImagePlugin import ImageFileDirectory_v2
 

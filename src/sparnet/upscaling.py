@@ -88,8 +88,8 @@ class Upscaler:
     """A model kept loaded, for many faces.
 
     Args:
-        model: Name of a model of the catalog, or path of a model file; None takes the one for
-            `upscale_factor`.
+        model: Name of a model of the catalog, path of a model file, or an engine already loaded; None
+            takes the one for `upscale_factor`.
         upscale_factor: 4, 8 or 16; None takes the model's own, or 8.
         engine: See `sparnet.engine.open_engine`.
         precision: Arithmetic of the engine; see `sparnet.engine.open_engine`.
@@ -101,7 +101,7 @@ class Upscaler:
 
     def __init__(
         self,
-        model: str | Path | None = None,
+        model: str | Path | Engine | None = None,
         *,
         upscale_factor: int | None = None,
         engine: str = "openvino",
@@ -111,7 +111,9 @@ class Upscaler:
         if model is None:
             wanted = upscale_factor or DEFAULT_FACTOR
             model = DEFAULT_UPSCALE if wanted == DEFAULT_FACTOR else model_for_factor(wanted)
-        self.engine: Engine = open_engine(model, engine=engine, precision=precision, threads=threads)
+        if isinstance(model, str | Path):
+            model = open_engine(model, engine=engine, precision=precision, threads=threads)
+        self.engine: Engine = model
         self.info = self.engine.info
         if self.info.task != "upscale":
             raise WeightsError(

@@ -15,6 +15,7 @@ from sparnet.cli.evaluate import evaluate
 from sparnet.cli.models import models
 from sparnet.cli.prepare import prepare
 from sparnet.cli.restore import restore
+from sparnet.cli.serve import serve
 from sparnet.cli.train import train
 from sparnet.cli.upscale import upscale
 from sparnet.errors import SparnetError
@@ -38,6 +39,7 @@ app.command()(degrade)
 app.command()(train)
 app.command()(evaluate)
 app.command()(benchmark)
+app.command()(serve)
 
 
 def _print_version(*, value: bool) -> bool:

@@ -1,0 +1,129 @@
+// The server: requests, its errors as one line each, and the token if it asks for one.
+
+const TOKEN = "sparnet-token";
+
+export class Problem extends Error {}
+
+function takeTokenFromAddress() {
+  const given = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (given) {
+    sessionStorage.setItem(TOKEN, given);
+    history.replaceState(null, "", location.pathname);
+  }
+}
+takeTokenFromAddress();
+
+function askForToken() {
+  const dialog = document.getElementById("token-dialog");
+  const field = document.getElementById("token");
+  document.getElementById("token-wrong").textContent = sessionStorage.getItem(TOKEN) ? "It is another one." : "";
+  return new Promise((resolve) => {
+    document.getElementById("token-form").onsubmit = (event) => {
+      event.preventDefault();
+      if (!field.value.trim()) return;
+      sessionStorage.setItem(TOKEN, field.value.trim());
+      dialog.close();
+    };
+    dialog.onclose = () => resolve(sessionStorage.getItem(TOKEN));
+    if (!dialog.open) dialog.showModal();
+    field.focus();
+  });
+}
+
+async function call(path, options = {}) {
+  for (;;) {
+    const token = sessionStorage.getItem(TOKEN);
+    const headers = token ? { Authorization: `Bearer ${token}` } : {};
+    let answer;
+    try {
+      answer = await fetch(path, { ...options, headers, cache: "no-store", credentials: "omit" });
+    } catch (error) {
+      if (error.name === "AbortError") throw error;
+      throw new Problem("The server does not answer. Is it still running?");
+    }
+    if (answer.status === 401) {
+      await askForToken();
+      continue;
+    }
+    if (!answer.ok) throw await problemOf(answer);
+    return answer;
+  }
+}
+
+async function problemOf(answer) {
+  let detail = `the server answered ${answer.status}`;
+  try {
+    detail = (await answer.json()).detail ?? detail;
+  } catch { /* not JSON: the status says enough */ }
+  const problem = new Problem(sentence(detail));
+  problem.status = answer.status;
+  problem.retryAfter = Number(answer.headers.get("Retry-After")) || 0;
+  return problem;
+}
+
+export function sentence(line) {
+  return line.charAt(0).toUpperCase() + line.slice(1) + (/[.!?)]$/.test(line) ? "" : ".");
+}
+
+function formOf(file, fields) {
+  const form = new FormData();
+  form.append("picture", file, "picture"); // its name stays here
+  for (const [name, value] of Object.entries(fields)) form.append(name, value);
+  return form;
+}
+
+const pause = (seconds, signal) => new Promise((resolve, reject) => {
+  const timer = setTimeout(resolve, 1000 * seconds);
+  signal?.addEventListener("abort", () => {
+    clearTimeout(timer);
+    reject(new DOMException("stopped", "AbortError"));
+  });
+});
+
+// A busy server is asked again, as it says when; everything else is told.
+async function post(path, file, fields, { signal, onWait = () => {} } = {}) {
+  for (;;) {
+    try {
+      return await call(path, { method: "POST", body: formOf(file, fields), signal });
+    } catch (error) {
+      if (!(error instanceof Problem) || error.status !== 429) throw error;
+      onWait(error.retryAfter || 2);
+      await pause(error.retryAfter || 2, signal);
+    }
+  }
+}
+
+export const models = async () => (await call("/v1/models")).json();
+export const findFaces = async (file, options) => (await post("/v1/faces", file, {}, options)).json();
+export const upscale = async (file, options) => (await post("/v1/upscale", file, { output: "json" }, options)).json();
+export const attention = async (file, fields) => (await post("/v1/attention", file, fields)).json();
+
+// Restores; `onEvent` is given each line as it comes. Resolves with the result.
+export async function restore(file, fields, { signal, onEvent = () => {}, onWait } = {}) {
+  const answer = await post("/v1/restore", file, { ...fields, output: "progress" }, { signal, onWait });
+  const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  let parts = [];
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    const lines = value.split("\n");
+    parts.push(lines[0]);
+    for (const next of lines.slice(1)) {
+      const event = JSON.parse(parts.join(""));
+      parts = [next];
+      if (event.error) throw new Problem(sentence(event.error));
+      if (event.result) return event.result;
+      onEvent(event);
+    }
+  }
+  throw new Problem("The answer broke off. Is the server still running?");
+}
+
+export function blobOf(picture) {
+  const text = atob(picture.base64);
+  const bytes = new Uint8Array(text.length);
+  for (let index = 0; index < text.length; index++) bytes[index] = text.charCodeAt(index);
+  return new Blob([bytes], { type: picture.media_type });
+}
+
+export const stemOf = (name) => name.replace(/^.*[/\\]/, "").replace(/\.[^.]+$/, "") || "photo";

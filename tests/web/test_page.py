@@ -1,0 +1,325 @@
+"""The page in a real browser: headless Chromium, driven by Playwright."""
+
+import shutil
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from sparnet.image import Photo, decode_photo, encode_photo, read_image
+from tests.web.conftest import running
+from tests.web.test_safety import JPEG
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="needs playwright: pip install 'sparnet[dev]'")
+
+CHROMIUM = next((path for path in map(shutil.which, ("chromium", "chromium-browser")) if path), None)
+pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium")
+FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+WIDTHS = {390: 844, 1024: 768, 1920: 1080}
+
+
+@pytest.fixture(scope="module")
+def browser() -> "Iterator[Browser]":
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    """What the browser complained of, and what it asked of other servers."""
+    return []
+
+
+@pytest.fixture
+def open_page(browser, complaints):
+    contexts = []
+
+    def open_page(address: str, width: int = 1024, **options) -> "Page":
+        context = browser.new_context(viewport={"width": width, "height": WIDTHS[width]}, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(60_000)
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on(
+            "console",
+            lambda said: complaints.append(said.text) if said.type in ("error", "warning") else None,
+        )
+
+        def note(request):
+            if not request.url.startswith((address.split("/#")[0], "blob:", "data:")):
+                complaints.append(f"asked for {request.url}")
+
+        page.on("request", note)
+        page.goto(address)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+@pytest.fixture
+def page(open_page, server, complaints):
+    page = open_page(server.address)
+    page.wait_for_selector("html[data-ready]")
+    yield page
+    assert complaints == []
+
+
+def restore(page, *files) -> None:
+    page.set_input_files("#photo-file", files)
+    settle(page)
+
+
+def settle(page) -> None:
+    """Wait until a changed choice is worked on and done."""
+    page.wait_for_timeout(350)
+    page.wait_for_selector("#panel-photo[data-state=done], #panel-photo[data-state=error]")
+
+
+def download(page, selector: str, folder: Path) -> Path:
+    with page.expect_download() as waiting:
+        page.click(selector)
+    path = folder / waiting.value.suggested_filename
+    waiting.value.save_as(path)
+    return path
+
+
+def split_of(page) -> float:
+    return float(
+        page.evaluate("document.getElementById('layer').style.getPropertyValue('--split')").rstrip("%")
+    )
+
+
+def test_a_photo_is_restored_with_one_face_switched_off_as_the_command_line_does_it(
+    page, photo, restoring_model, sparnet_cli, tmp_path
+):
+    restore(page, photo)
+    assert page.locator(".box").count() == 2
+    assert page.locator("#photo-status").inner_text() == "2 faces restored, 384 \u00d7 192 px."
+    page.locator(".box").nth(1).click()
+    settle(page)
+    assert page.locator(".box").nth(1).get_attribute("aria-pressed") == "false"
+    assert page.locator("#photo-status").inner_text() == "1 of 2 faces restored, 384 \u00d7 192 px."
+
+    frame = page.locator("#layer").bounding_box()
+    page.mouse.move(frame["x"] + 0.25 * frame["width"], frame["y"] + 0.9 * frame["height"])
+    assert split_of(page) == pytest.approx(25, abs=0.5)
+    assert float(page.locator("#split").input_value()) == pytest.approx(25, abs=1)
+
+    page.locator("#strength").fill("80")
+    settle(page)
+    made = download(page, "#download", tmp_path)
+    assert made.name == "two faces_restored.jpg"
+    options = ("-m", restoring_model, "--faces", "1", "-w", "0.2")
+    assert sparnet_cli("restore", photo, "-o", tmp_path / "cli", *options).code == 0
+    assert made.read_bytes() == (tmp_path / "cli" / photo.name).read_bytes()
+
+
+def test_each_face_is_downloaded_in_the_photos_format(page, photo, tmp_path):
+    restore(page, photo)
+    face = download(page, "[aria-label='Download face 2']", tmp_path)
+    assert face.name == "two faces_02.jpg"
+    assert decode_photo(face.read_bytes()).format == "JPEG"
+    assert read_image(face).shape == (128, 128, 3)
+
+
+def test_size_and_format_are_chosen(page, photo, tmp_path):
+    restore(page, photo)
+    page.check("input[name=scale][value='2']")
+    page.select_option("#format", "png")
+    settle(page)
+    made = download(page, "#download", tmp_path)
+    assert made.suffix == ".png"
+    assert read_image(made).shape == (384, 768, 3)
+
+
+def test_everything_is_reached_by_keyboard(page, photo):
+    restore(page, photo)
+    page.keyboard.press("2")
+    settle(page)
+    assert page.locator(".box").nth(1).get_attribute("aria-pressed") == "false"
+    page.locator(".box").nth(0).focus()
+    page.keyboard.press("Enter")
+    settle(page)
+    assert "All faces are switched off" in page.locator("#photo-status").inner_text()
+    assert page.evaluate("document.activeElement.dataset.face") == "1"
+    page.keyboard.press("Space")
+    settle(page)
+    page.locator("#split").focus()
+    before = split_of(page)
+    page.keyboard.press("ArrowRight")
+    assert split_of(page) == before + 1
+    page.locator("#tab-photo").focus()
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#panel-tiny").is_visible()
+    assert page.evaluate("document.activeElement.id") == "tab-tiny"
+
+
+def test_a_face_is_zoomed_to_and_left_by_escape(page, photo):
+    restore(page, photo)
+    page.click("[aria-label='Zoom to face 1']")
+    zoom = float(page.evaluate("document.getElementById('layer').style.getPropertyValue('--zoom')"))
+    assert zoom > 1
+    assert page.locator("#unzoom").is_visible()
+    page.keyboard.press("Escape")
+    assert page.evaluate("document.getElementById('layer').style.transform") == ""
+
+
+def test_a_finger_moves_the_divider(open_page, server, photo):
+    page = open_page(server.address, 390, has_touch=True, is_mobile=True)
+    restore(page, photo)
+    frame = page.locator("#layer").bounding_box()
+    page.touchscreen.tap(frame["x"] + 0.8 * frame["width"], frame["y"] + 0.95 * frame["height"])
+    assert split_of(page) == pytest.approx(80, abs=1)
+
+
+def test_attention_maps_unfold(page, photo):
+    restore(page, photo)
+    page.locator("#attention summary").click()
+    page.wait_for_selector("#attention-maps img")
+    alt = page.locator("#attention-maps img").first.get_attribute("alt")
+    assert alt.startswith("Attention map of unit 1 of ")
+
+
+def test_what_is_no_picture_is_told_and_another_can_be_chosen(page, photo, tmp_path, complaints):
+    bad = tmp_path / "letter.jpg"
+    bad.write_bytes(b"Dear Ada,")
+    restore(page, bad)
+    assert page.locator("#photo-error").is_visible()
+    assert "Not a picture that can be read" in page.locator("#photo-error-text").inner_text()
+    assert all("422" in complaint for complaint in complaints)
+    complaints.clear()
+    page.locator("#photo-error input").set_input_files(photo)
+    settle(page)
+    assert page.locator("#photo-desk").is_visible()
+
+
+def test_a_photo_without_a_face_says_so(page, tmp_path):
+    (tmp_path / "wall.jpg").write_bytes(JPEG)
+    restore(page, tmp_path / "wall.jpg")
+    assert "No face found" in page.locator("#photo-status").inner_text()
+    assert page.locator("#no-faces").is_visible()
+
+
+def test_a_format_that_browsers_do_not_show_is_shown_all_the_same(page, photo, tmp_path):
+    tiff = tmp_path / "scan.tif"
+    tiff.write_bytes(encode_photo(decode_photo(photo.read_bytes()), ".tif"))
+    restore(page, tiff)
+    for name in ("before", "after"):
+        assert page.evaluate(f"document.getElementById('{name}').naturalWidth") == 384
+    assert download(page, "#download", tmp_path / "out").suffix == ".tif"
+
+
+def test_a_photo_is_pasted(page, photo):
+    page.evaluate(
+        """async (bytes) => {
+          const data = new DataTransfer();
+          data.items.add(new File([new Uint8Array(bytes)], "pasted.jpg", { type: "image/jpeg" }));
+          document.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data, bubbles: true }));
+        }""",
+        list(photo.read_bytes()),
+    )
+    settle(page)
+    assert page.locator(".box").count() == 2
+
+
+def test_a_tiny_face_is_enlarged_as_the_command_line_does_it(page, small_model, sparnet_cli, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    face = tmp_path / "face.png"
+    face.write_bytes(encode_photo(Photo(pixels), ".png"))
+    page.click("#tab-tiny")
+    page.set_input_files("#tiny-file", face)
+    page.wait_for_selector("#tiny-result:not([hidden])")
+    made = download(page, "#tiny-download", tmp_path / "page")
+    sparnet_cli("upscale", face, "-o", tmp_path / "cli", "-m", small_model)
+    assert made.read_bytes() == (tmp_path / "cli" / "face.png").read_bytes()
+
+
+def test_a_zip_of_photos_comes_back_as_one(page, photo, tmp_path, complaints):
+    with zipfile.ZipFile(tmp_path / "album.zip", "w", zipfile.ZIP_DEFLATED) as album:
+        album.write(photo, "summer/one.jpg")
+        album.writestr("summer/wall.jpg", JPEG)
+        album.writestr("summer/bad.png", b"no picture")
+        album.writestr("notes.txt", "words")
+        album.writestr("__MACOSX/summer/._one.jpg", b"x")
+    page.click("#tab-many")
+    page.set_input_files("#many-files", [tmp_path / "album.zip", photo])
+    page.wait_for_selector("#many-download[href]")
+    assert page.locator("#many-status").inner_text() == (
+        "3 of 4 photos done, 1 failed. 1 file that is no picture left out."
+    )
+    assert page.locator(".job.is-bad").count() == 1
+    assert all("422" in complaint for complaint in complaints)
+    complaints.clear()
+    with zipfile.ZipFile(download(page, "#many-download", tmp_path)) as made:
+        assert sorted(made.namelist()) == ["summer/one.jpg", "summer/wall.jpg", "two faces.jpg"]
+        assert made.read("summer/wall.jpg") == JPEG
+        assert made.read("summer/one.jpg") == made.read("two faces.jpg") != photo.read_bytes()
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_runs_over_the_edge_and_both_colours_are_there(
+    open_page, server, photo, complaints, width, scheme
+):
+    page = open_page(server.address, width, color_scheme=scheme)
+    restore(page, photo)
+    for tab in ("tab-photo", "tab-tiny", "tab-many"):
+        page.click(f"#{tab}")
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), tab
+    red, green, blue = page.evaluate(
+        "getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)"
+    )[:3]
+    assert (min(red, green, blue) > 200) == (scheme == "light")
+    assert complaints == []
+
+
+def test_colours_can_be_chosen_and_are_kept(page):
+    page.click("#theme")
+    page.click("#theme")
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+    page.reload()
+    page.wait_for_selector("html[data-ready]")
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+
+
+def test_the_token_is_taken_from_the_address_or_asked_for(open_page, small_model, complaints):
+    with running([str(small_model)], auth_token="tulips-42") as server:  # noqa: S106 - no secret
+        page = open_page(f"{server.address}/#token=tulips-42")
+        page.wait_for_selector("html[data-ready]")
+        assert "token" not in page.url
+        assert page.locator("#no-model").is_visible()
+        assert complaints == []
+        other = open_page(server.address)
+        other.wait_for_selector("#token-dialog[open]")
+        other.fill("#token", "roses")
+        other.keyboard.press("Enter")
+        other.wait_for_selector("#token-wrong:not(:empty)")
+        other.fill("#token", "tulips-42")
+        other.keyboard.press("Enter")
+        other.wait_for_selector("html[data-ready]")
+
+
+def test_without_a_model_that_restores_the_page_finds_faces_and_says_so(
+    open_page, small_model, photo, complaints
+):
+    with running([str(small_model)]) as server:
+        page = open_page(server.address)
+        page.wait_for_selector("html[data-ready]")
+        assert "No model that restores photos is here yet." in page.locator("#no-model").inner_text()
+        restore(page, photo)
+        assert page.locator(".box").count() == 2
+        assert "No model here restores them yet" in page.locator("#photo-status").inner_text()
+        assert complaints == []
