@@ -103,8 +103,9 @@ def verify_models(
             find_model(name)
             results[name] = "sound"
         except WeightsError as error:
+            if str(error) not in results.values():  # a folder that is missing is told once
+                typer.echo(f"sparnet: {error}", err=True)
             results[name] = str(error)
-            typer.echo(f"sparnet: {error}", err=True)
         else:
             if not as_json:
                 typer.echo(f"{name}: sound")
