@@ -27,6 +27,7 @@ ADVERSARIAL = {
         "discriminator": {"scales": 1, "halvings": 2, "base_channels": 4, "max_channels": 8},
     }
 }
+TWO_SCALES = {"scales": 2, "halvings": 2, "base_channels": 4, "max_channels": 8}
 OVERFITTED = {
     "image_size": 64,
     "body_size": 8,
@@ -150,9 +151,11 @@ def test_training_learns(tmp_path, faces):
     assert sum(losses[-10:]) < 0.7 * sum(losses[:10])
 
 
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
 @pytest.mark.usefixtures("no_results")
-def test_adversarial_losses_are_finite_and_logged_by_name(tmp_path, faces):
-    train(tiny_recipe_of(faces, {**BLIND, **ADVERSARIAL}), tmp_path / "run")
+def test_adversarial_losses_are_finite_and_logged_by_name(tmp_path, faces, precision):
+    values = {**BLIND, "adversarial": {**ADVERSARIAL["adversarial"], "discriminator": TWO_SCALES}}
+    train(tiny_recipe_of(faces, values, precision=precision), tmp_path / "run")
     steps = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     steps = [step for step in steps if step["kind"] == "step"]
     assert "loss/adversarial" not in steps[0]

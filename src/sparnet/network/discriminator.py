@@ -161,5 +161,11 @@ class MultiScaleDiscriminator(nn.Module):
 
 
 def halve(x: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h2 w2"]:
-    """Resize pictures to half their size, bicubically and with antialiasing."""
-    return functional.interpolate(x, scale_factor=0.5, mode="bicubic", align_corners=False, antialias=True)
+    """Resize pictures to half their size, bicubically and with antialiasing.
+
+    In float32, whatever comes in: on a CPU there is no such kernel for bfloat16.
+    """
+    halved = functional.interpolate(
+        x.float(), scale_factor=0.5, mode="bicubic", align_corners=False, antialias=True
+    )
+    return halved.to(x.dtype)
