@@ -13,6 +13,7 @@ from sparnet.cli.degrade import degrade
 from sparnet.cli.evaluate import evaluate
 from sparnet.cli.models import models
 from sparnet.cli.prepare import prepare
+from sparnet.cli.reproduce import reproduce
 from sparnet.cli.restore import restore
 from sparnet.cli.train import train
 from sparnet.cli.upscale import upscale
@@ -36,6 +37,7 @@ app.add_typer(prepare, name="prepare")
 app.command()(degrade)
 app.command()(train)
 app.command()(evaluate)
+app.command()(reproduce)
 
 
 def _print_version(*, value: bool) -> bool:

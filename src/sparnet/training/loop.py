@@ -18,12 +18,12 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from sparnet.data.batches import FaceBatches, Pair
-from sparnet.data.faces import FaceSet, hold_out_people, load_face_set
+from sparnet.data.faces import FaceSet, choose_faces, hold_out_people, load_face_set
 from sparnet.data.validation import Validation, make_validation
 from sparnet.errors import DataError, RecipeError, SparnetError
 from sparnet.metrics.y_sparnet import psnr_y
+from sparnet.network.build import Generator
 from sparnet.network.bytes import to_bytes, to_signed
-from sparnet.network.generator import SPARNet
 from sparnet.training.log import RunLog, TensorboardLog
 from sparnet.training.recipe import Recipe, parse_recipe, recipe_to_toml
 from sparnet.training.results import write_results
@@ -107,6 +107,8 @@ def load_data(recipe: Recipe) -> tuple[FaceSet, Validation]:
             judged = load_face_set([Path(str(recipe.data.validation))], smallest_px=size, largest_px=largest)
         except DataError as error:
             raise DataError(f"data.validation: {error}") from None
+    if recipe.data.images is not None:
+        faces = choose_faces(faces, recipe.data.images)
     judged = judged.subset(range(min(len(judged), recipe.data.validation_images)))
     validation = make_validation(
         judged,
@@ -144,7 +146,7 @@ def super_resolve(
     return np.concatenate(made)
 
 
-def judge(network: SPARNet, validation: Validation, *, device: torch.device) -> np.ndarray:
+def judge(network: Generator, validation: Validation, *, device: torch.device) -> np.ndarray:
     """Return what a network makes of the validation faces, in 8 bits."""
     direct = network.config.reads_px < validation.hr.shape[1]
     size = network.config.image_size
@@ -166,6 +168,7 @@ def train(
     fabric: Fabric | None = None,
     resume: bool = False,
     max_minutes: float | None = None,
+    data: tuple[FaceSet, Validation] | None = None,
     tensorboard: bool = False,
     progress: Callable[[dict[str, Any]], None] = lambda _: None,
     notice: Callable[[str], None] = lambda _: None,
@@ -178,6 +181,7 @@ def train(
         fabric: Devices; None takes one.
         resume: Go on from the newest sound state in `run`.
         max_minutes: Stop in good order after this time.
+        data: What `load_data` gave for a recipe of the same data, so as not to read it once more.
         tensorboard: Also log for TensorBoard, in `run/tensorboard`.
         progress: Called after each step with named numbers.
         notice: Called with lines a person should see.
@@ -193,7 +197,7 @@ def train(
     if not first:
         notice, progress = _silent, _silent
     _check_run(recipe, run, resume=resume)
-    faces, validation = load_data(recipe)
+    faces, validation = data or load_data(recipe)
     batches = make_batches(recipe, faces, fabric.device)
     trainee = build_trainee(recipe, fabric, notice=notice)
     recipe = _as_it_is(recipe, trainee)

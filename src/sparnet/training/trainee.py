@@ -12,10 +12,10 @@ from torch.nn.utils import parametrize
 
 from sparnet.data.batches import Pair
 from sparnet.errors import WeightsError
+from sparnet.network.build import Generator, build_generator
 from sparnet.network.bytes import to_signed
 from sparnet.network.discriminator import MultiScaleDiscriminator
 from sparnet.network.files import load_network
-from sparnet.network.generator import SPARNet
 from sparnet.network.synced_norm import synchronize_norms
 from sparnet.network.trunks import load_vgg
 from sparnet.training.ema import WeightAverage
@@ -25,6 +25,7 @@ from sparnet.training.losses import (
     discriminator_loss,
     generator_losses,
     pixel_loss,
+    wavelet_loss,
 )
 from sparnet.training.recipe import Recipe
 from sparnet.training.state import TrainState
@@ -47,8 +48,8 @@ class Critic:
 class Trainee:
     """A network in training, its average, its optimiser, and its critic if it has one."""
 
-    network: SPARNet
-    average: WeightAverage[SPARNet]
+    network: Generator
+    average: WeightAverage[Generator]
     optimizer: torch.optim.Optimizer
     model: Callable[[Tensor], Tensor]
     """The network as it is called while it is trained: wrapped for devices and precision."""
@@ -91,7 +92,7 @@ def build_trainee(recipe: Recipe, fabric: Fabric, *, notice: Callable[[str], Non
         WeightsError: If the initial weights are missing or of another architecture.
     """
     torch.manual_seed(recipe.seed)
-    network = SPARNet(recipe.network)
+    network = build_generator(recipe.network)
     if recipe.initial_weights is not None:
         take_weights(network, recipe.initial_weights)
     network.checkpointing = recipe.train.checkpointing
@@ -131,7 +132,7 @@ def _placed(module: ModuleT, recipe: Recipe, fabric: Fabric) -> ModuleT:
     return module.to(fabric.device)
 
 
-def take_weights(network: SPARNet, name_or_path: str) -> None:
+def take_weights(network: Generator, name_or_path: str) -> None:
     """Copy the weights of a model file into a network of the same architecture.
 
     Raises:
@@ -186,7 +187,13 @@ def _judge(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Compute the generator's loss, and the losses it is made of."""
     if critic is None or recipe.adversarial is None:
-        loss = _charbonnier(sr, hr) if recipe.train.loss == "charbonnier" else pixel_loss(sr.float(), hr)
+        match recipe.train.loss:
+            case "charbonnier":
+                loss = _charbonnier(sr, hr)
+            case "wavelet":
+                loss = wavelet_loss(sr, hr, factor=recipe.upscale_factor or 1)
+            case "l1":
+                loss = pixel_loss(sr.float(), hr)
         return loss, {"loss/pixel": loss.detach()}
     weights = recipe.adversarial.weights
     if images_seen < recipe.adversarial.start_images:
