@@ -204,10 +204,13 @@ def _show(report: "Report", files: Sequence[Path]) -> None:
     console.print(report.title, markup=False)
     for one in report.tables:
         table = Table(title=one.caption, title_justify="left", box=None, pad_edge=False)
-        for place, title in enumerate(one.header):
+        # Intervals and origins make lines too long for a terminal; they are in the page.
+        kept = [place for place, title in enumerate(one.header) if not title.startswith("where")]
+        for place in kept:
+            title = one.header[place].replace(" (95 % interval)", "")
             table.add_column(title, justify="right" if place else "left", overflow="fold")
         for row in one.rows:
-            table.add_row(*row)
+            table.add_row(*(row[place].split(" (")[0] if place else row[place] for place in kept))
         console.print(table)
     for line in report.differs:
         console.print(f"- {line}", soft_wrap=True, markup=False)

@@ -31,7 +31,8 @@ def wavelet_packet(pictures: Float[Tensor, "n 3 h w"], *, factor: int) -> Float[
     Scaled so that band 0 is the mean of each square of `factor` px, in the range of the pixels.
     """
     basis = hadamard_basis(factor).to(pictures)
-    squares = functional.pixel_unshuffle(pictures, factor).unflatten(1, (3, factor**2))
+    height, width = pictures.shape[2] // factor, pictures.shape[3] // factor
+    squares = functional.pixel_unshuffle(pictures, factor).reshape(-1, 3, factor**2, height, width)
     return torch.einsum("bp,ncphw->ncbhw", basis / factor**2, squares)
 
 
@@ -128,6 +129,8 @@ class WaveletSRNet(nn.Module):
         self.output = nn.Conv2d(bands * hidden, bands * 3, kernel_size=3, padding=1, groups=bands)
         self.reconstruction = InverseWaveletPacket(factor)
         self.apply(_init_weights)
+        # An even grey is a better beginning than noise.
+        nn.init.normal_(self.output.weight, 0.0, 0.02)
 
     @property
     def units(self) -> list[nn.Module]:

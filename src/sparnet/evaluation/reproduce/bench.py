@@ -357,25 +357,29 @@ class Bench:
         total = recipe.train.total_images
         going_on = (run / RECIPE_FILE).is_file() and bool(saved_states(run))
         self.notice(f"{recipe.name}: {'goes on' if going_on else 'trains'}, {total:,} images")
-        started, before = time.monotonic(), _spent(run) or 0.0
+        before = _spent(run) or 0.0
 
-        noted = started
+        noted, first = time.monotonic(), -1
 
-        def note_time() -> None:
-            minutes = before + (time.monotonic() - started) / 60
+        def note_time(images: int, speed: float) -> None:
+            # Time in steps alone: reading faces, judging and exporting are the same for all rows.
+            minutes = before + images / speed / 60
             write_whole(run / TIME_FILE, json.dumps({"minutes": minutes}) + "\n")
 
         def advance(step: Mapping[str, Any]) -> None:
-            nonlocal noted
+            nonlocal noted, first
+            seen = int(step["images_seen"])
+            first = seen - recipe.train.batch_size if first < 0 else first
             if time.monotonic() - noted > _NOTE_SECONDS:
                 noted = time.monotonic()
-                note_time()
-            self.progress(recipe.name, int(step["images_seen"]), total)
+                note_time(seen - first, step["images_per_second"])
+            self.progress(recipe.name, seen, total)
 
         outcome = train(
             recipe, run, data=self.data(recipe), resume=going_on, progress=advance, notice=_LOG.info
         )
-        note_time()
+        if first >= 0:
+            note_time(outcome.images_seen - first, outcome.images_per_second)
         if not outcome.finished:
             reason = "its time is up" if outcome.reason == TIME_IS_UP else outcome.reason
             raise Unfinished(f"{recipe.name}: stopped ({reason}); the same command goes on with it")

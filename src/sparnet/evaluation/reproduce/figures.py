@@ -116,7 +116,8 @@ def figure5(bench: Bench) -> Report:
         sizes=[(8, 128)],
     )
     report.differs.append(
-        "Error maps are over the faces that MTCNN finds in the originals; landmarks are a MobileFaceNet's, not FAN's"
+        "Error maps are over the faces that MTCNN finds in the originals; landmarks are a "
+        "MobileFaceNet's, not FAN's"
     )
     return report
 
@@ -244,8 +245,10 @@ def figure7(bench: Bench) -> Report:
     report.differs = what_differs(
         bench,
         report.results,
-        data="trained on CelebA, tested on Helen's test set; the figure's bars are only drawn, so that Table I's "
-        "numbers of Baseline and SPARNet stand beside ours. By its text, PSNR rises with V, and rises as S falls, "
+        data="trained on CelebA, tested on Helen's test set; the figure's bars are only drawn, so that "
+        "Table I's "
+        "numbers of Baseline and SPARNet stand beside ours. By its text, PSNR rises with V, and rises as "
+        "S falls, "
         "S2 and S4 being alike",
         sizes=[(8, 128)],
     )
@@ -306,7 +309,8 @@ def figure9(bench: Bench) -> Report:
         bench, results, data="two faces of Helen's test set; its maps are only drawn", sizes=[(8, 128)]
     )
     report.differs.append(
-        "CBAM's map is the product of its channel and pixel weights, averaged over channels, which has the form of "
+        "CBAM's map is the product of its channel and pixel weights, averaged over channels, which has "
+        "the form of "
         "its pixel map; mean maps are over the faces found, aligned by five points"
     )
     return report
@@ -437,12 +441,14 @@ def figure10(bench: Bench) -> Report:
     report.differs = what_differs(
         bench,
         report.results,
-        data="trained on CelebA, tested on Helen's test set; parameters and GFLOPs are only drawn, quality is that of "
+        data="trained on CelebA, tested on Helen's test set; parameters and GFLOPs are only drawn, "
+        "quality is that of "
         "Tables I and IV",
         sizes=[(4, 128), (8, 128), (16, 128)],
     )
     report.differs.append(
-        "Wavelet-SRNet's widths are ours, so that its parameters and operations are not the paper's to the number; "
+        "Wavelet-SRNet's widths are ours, so that its parameters and operations are not the paper's to "
+        "the number; "
         "what follows from its plan is: parameters grow with the square of the factor, operations as it falls"
     )
     return report

@@ -112,10 +112,10 @@ def plot_maps(
     for row, label, line in zip(axes, labels, panels, strict=True):
         low = min(0.0, *(float(values.min()) for _, values in line))
         high = max(float(values.max()) for _, values in line)
-        drawn = None
-        for axis, (title, values) in zip(row, line, strict=True):
-            drawn = axis.imshow(values, cmap="magma", vmin=low, vmax=high)
-            axis.set_title(title, fontsize=9)
+        for axis in row:
             axis.set_axis_off()
-        figure.colorbar(drawn, ax=list(row), shrink=0.8, label=label)
+        for axis, (title, values) in zip(row, line, strict=False):
+            axis.imshow(values, cmap="magma", vmin=low, vmax=high)
+            axis.set_title(title, fontsize=9)
+        figure.colorbar(row[0].images[0], ax=list(row), shrink=0.8, label=label)
     return to_png(figure)

@@ -14,7 +14,7 @@ from sparnet.files import write_whole
 from sparnet.image import AnyImage, write_image
 from sparnet.metrics.registry import METRICS
 
-NONE = "–"
+NONE = "-"
 """What stands where there is no number."""
 
 
@@ -214,7 +214,8 @@ def what_differs(
         lines.append(f"Ours is trained on {sets}; {bench.budget}.")
         if bench.options.budget_minutes is not None:
             lines.append(
-                "The paper trains for 3.6 million faces (SPARNet) or 100,000 steps (SPARNetHD), at full width: "
+                "The paper trains for 3.6 million faces (SPARNet) or 100,000 steps (SPARNetHD), at full "
+                "width: "
                 "**a small budget shows that the path works, not which method is better**."
             )
     missing = [result.row.name for result in results if result.pictures is None]

@@ -7,6 +7,7 @@ from sparnet.evaluation.reproduce import published
 from sparnet.evaluation.reproduce.bench import Bench, Result, Row
 from sparnet.evaluation.reproduce.plots import plot_scores
 from sparnet.evaluation.reproduce.report import (
+    NONE,
     TITLES,
     Report,
     Table,
@@ -55,7 +56,8 @@ TABLE6_ROWS = (INPUT, Row("ESRGAN"), Row("SFTGAN"), Row("Pix2PixHD"), *HD_ROWS)
 
 _CELEBA = "trained on CelebA in rough crops of 128 px, tested on Helen's test set"
 _LEARNT_FACES = (
-    "Landmarks are FAN's in the paper and a MobileFaceNet's here, identities SphereFace's (on UMD-Faces) and a "
+    "Landmarks are FAN's in the paper and a MobileFaceNet's here, identities SphereFace's (on UMD-Faces) "
+    "and a "
     "MobileFaceNet's: compare the order of methods, not the numbers (docs/metrics.md)"
 )
 
@@ -77,7 +79,7 @@ def table2(bench: Bench) -> Report:
     """Table II: FSRNet's training set of 18 thousand faces."""
     metrics = bench.measurable(("psnr_y", "ssim_y"))
     faces = _faces_to_train_on(bench)
-    rows = TABLE2_ROWS
+    rows: tuple[Row, ...] = TABLE2_ROWS
     if faces is not None and faces < _TABLE2_FACES:
         rows = tuple(Row(row.name, row.kind, row.network) for row in rows)
         bench.note(f"The training set has fewer than {_TABLE2_FACES:,} faces: all {faces:,} are used")
@@ -116,7 +118,8 @@ def table3(bench: Bench) -> Report:
     data = "trained on CelebA, tested on the Helen faces that DICNet's authors provide, aligned"
     report.differs = what_differs(bench, results, data=data, sizes=[(8, 128)])
     report.differs += [
-        "The paper does not say by which protocol Table III was measured; ours is shown under both, the paper's "
+        "The paper does not say by which protocol Table III was measured; ours is shown under both, the "
+        "paper's "
         "beside `dic`, that of the test set's authors",
         "The paper's time is of one Tesla K40, ours of this machine's processor: the two are not comparable",
     ]
@@ -132,9 +135,9 @@ def _cost_table(results: Sequence[Result]) -> Table:
             [
                 result.row.name,
                 number_as_printed("parameters", theirs.get("parameters")),
-                "–" if result.parameters is None else f"{result.parameters / 1e6:.2f}",
+                NONE if result.parameters is None else f"{result.parameters / 1e6:.2f}",
                 number_as_printed("seconds", theirs.get("seconds")),
-                "–" if ours is None else f"{ours / 1000:.3f}",
+                NONE if ours is None else f"{ours / 1000:.3f}",
             ]
         )
     header = ["method", "parameters: paper, M", "ours, M", "a face: paper, s", "ours, s"]
@@ -199,7 +202,8 @@ def table6(bench: Bench) -> Report:
     report.differs += [
         "The paper does not name the trunk of its LPIPS: its number stands beside both of ours",
         "Which loss each row lacks is inferred from the order in which the text discusses them; without the "
-        "adversarial loss there is no feature matching either, as its discriminators are not trained to judge",
+        "adversarial loss there is no feature matching either, as its discriminators are not trained to "
+        "judge",
     ]
     if size != 512:
         report.differs.append(f"Faces are {size} px here, 512 in the paper: the budget's network is smaller")
@@ -221,7 +225,7 @@ def _natural_table(results: Sequence[Result], natural: Mapping[str, float]) -> T
         [
             result.row.name,
             number_as_printed("fid", published.TABLE6.get(result.row.name, {}).get("fid")),
-            f"{natural[result.row.name]:.2f}" if result.row.name in natural else "–",
+            f"{natural[result.row.name]:.2f}" if result.row.name in natural else NONE,
         ]
         for result in results
     ]
@@ -264,7 +268,8 @@ def score_plot(
 def _own_wavelet(results: Sequence[Result]) -> list[str]:
     if any(result.row.name == "Wavelet-SRNet" and result.model is not None for result in results):
         return [
-            "Wavelet-SRNet is built from its paper: three nets, factor^2 subnets, inverse wavelet packets, three "
+            "Wavelet-SRNet is built from its paper: three nets, factor^2 subnets, inverse wavelet "
+            "packets, three "
             "losses; its widths and depths are ours (docs/paper.md)"
         ]
     return []
