@@ -8,18 +8,16 @@ import cv2
 import numpy as np
 from jaxtyping import Bool, Float
 
+from sparnet.errors import DataError
 from sparnet.evaluation.testset import TestFace
 from sparnet.faces.align import AlignmentError, fit_similarity, template
-from sparnet.image import AnyImage, Image
+from sparnet.image import AnyImage
 from sparnet.metrics.faces import FaceFinder, HrFace
 from sparnet.metrics.landmarks import LandmarkNme
 from sparnet.metrics.y_sparnet import squared_error_y_map, ssim_y_map
 
 MAP_PX = 128
 """Side of aligned maps."""
-
-Map = Float[np.ndarray, "h w"]
-"""Numbers pixel by pixel."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +70,7 @@ def mean_aligned(
         The mean map, and how many faces it is of.
 
     Raises:
-        ValueError: If no face was found.
+        DataError: If no face was found.
     """
     total, count = np.zeros((size, size)), np.zeros((size, size))
     used = 0
@@ -88,11 +86,11 @@ def mean_aligned(
         count += seen
         used += 1
     if used == 0:
-        raise ValueError("no face was found in any original: there is nothing to average")
+        raise DataError("no face was found in any original: there is nothing to average")
     return np.divide(total, count, out=np.zeros_like(total), where=count > 0), used
 
 
-def error_maps(faces: Sequence[TestFace], results: Sequence[Image], places: Sequence[HrFace]) -> ErrorMaps:
+def error_maps(faces: Sequence[TestFace], results: Sequence[AnyImage], places: Sequence[HrFace]) -> ErrorMaps:
     """Average the squared error and 1 - SSIM of results over the aligned faces.
 
     Source:

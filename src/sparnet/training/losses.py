@@ -52,7 +52,7 @@ def pixel_loss(sr: Float[Tensor, "n c h w"], hr: Float[Tensor, "n c h w"]) -> Fl
 
 
 def wavelet_loss(
-    sr: Float[Tensor, "n 3 h w"], hr: Float[Tensor, "n 3 h w"], *, factor: int
+    sr: Float[Tensor, "n 3 h w"], hr: Float[Tensor, "n2 3 h2 w2"], *, factor: int
 ) -> Float[Tensor, ""]:
     """Return what Wavelet-SRNet minimises: squared error of bands, lost texture, squared error of pixels.
 

@@ -39,8 +39,8 @@ RecipeSet: TypeAlias = Literal["budget", "release", "paper"]
 
 RECIPES: dict[RecipeSet, dict[Kind, str]] = {
     "budget": {"sparnet": "budget-128", "wavelet": "budget-wavelet", "hd": "budget-hd"},
-    "release": {"sparnet": "release-x8", "wavelet": "wavelet-x8", "hd": "paper-hd"},
-    "paper": {"sparnet": "paper-x8", "wavelet": "wavelet-x8", "hd": "paper-hd"},
+    "release": {"sparnet": "release-x8", "wavelet": "wavelet-x8", "hd": "hd-ablation"},
+    "paper": {"sparnet": "paper-x8", "wavelet": "wavelet-x8", "hd": "hd-ablation"},
 }
 """Names of the recipes, for training as long as there is time and as the release or the text has it."""
 
@@ -66,6 +66,8 @@ class Row:
     """Preset of its architecture; of it, what differs from `sparnet` changes the recipe's network."""
     changes: tuple[str, ...] = ()
     """Further changes of the recipe, as `--set` has them."""
+    variant: str = ""
+    """What the name of its recipe ends in, where it has one of its own."""
 
     @property
     def slug(self) -> str:
@@ -245,8 +247,7 @@ class Bench:
     def _unlimited(self, row: Row, factor: int | None) -> Recipe:
         if row.kind is None:
             raise ValueError(f"{row.name} is not trained here")
-        name = RECIPES[self.options.recipes][row.kind]
-        path = find_recipe(f"{name}.toml")
+        path = find_recipe(f"{RECIPES[self.options.recipes][row.kind]}{row.variant}.toml")
         values = read_extended(path)
         network = values["network"]
         values["network"] = ({"preset": network} if isinstance(network, str) else network) | (

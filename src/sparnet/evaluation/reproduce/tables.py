@@ -42,14 +42,10 @@ TABLE5_ROWS = (BICUBIC, Row("SICNN"), SPARNET)
 HD_FULL = Row("SPARNetHD", "hd")
 HD_ROWS = (
     HD_FULL,
-    Row("without pixel", "hd", changes=("adversarial.weights.pixel=0.0",)),
-    Row(
-        "without adversarial",
-        "hd",
-        changes=("adversarial.weights.adversarial=0.0", "adversarial.weights.feature_matching=0.0"),
+    *(
+        Row(f"without {loss}", "hd", variant=f"-without-{loss.replace(' ', '-')}")
+        for loss in ("pixel", "adversarial", "feature matching", "perceptual")
     ),
-    Row("without feature matching", "hd", changes=("adversarial.weights.feature_matching=0.0",)),
-    Row("without perceptual", "hd", changes=("adversarial.weights.perceptual=0.0",)),
 )
 INPUT = Row("Input")
 TABLE6_ROWS = (INPUT, Row("ESRGAN"), Row("SFTGAN"), Row("Pix2PixHD"), *HD_ROWS)
