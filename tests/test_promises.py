@@ -28,7 +28,17 @@ PUBLIC = [
     "upscale",
     "write_image",
 ]
-COMMANDS = ["upscale", "restore", "attention", "models", "prepare", "degrade", "train", "evaluate"]
+COMMANDS = [
+    "upscale",
+    "restore",
+    "attention",
+    "models",
+    "prepare",
+    "degrade",
+    "train",
+    "evaluate",
+    "reproduce",
+]
 
 
 def python(code: str) -> subprocess.CompletedProcess:

@@ -27,7 +27,7 @@ class ErrorMaps:
     squared_error: Float[np.ndarray, "s s"]
     """Mean squared error of Y; its mean is what `psnr_y` is made of."""
     ssim_error: Float[np.ndarray, "s s"]
-    """Mean of 1 - SSIM."""
+    """Mean of 1 - SSIM. Both maps are not a number where fewer than half of the faces reach."""
     faces: int
     """Faces that count: those found in the original."""
 
@@ -64,7 +64,8 @@ def mean_aligned(
 ) -> tuple[Float[np.ndarray, "s s"], int]:
     """Average maps over the faces, each brought to the template by its original's points.
 
-    A pixel is averaged over the pictures that reach so far. Faces that were not found are left out.
+    A pixel is averaged over the pictures that reach so far; where fewer than half of them do, it is
+    not a number. Faces that were not found are left out.
 
     Returns:
         The mean map, and how many faces it is of.
@@ -87,7 +88,8 @@ def mean_aligned(
         used += 1
     if used == 0:
         raise DataError("no face was found in any original: there is nothing to average")
-    return np.divide(total, count, out=np.zeros_like(total), where=count > 0), used
+    enough = (count > 0) & (2 * count >= used)
+    return np.divide(total, count, out=np.full_like(total, np.nan), where=enough), used
 
 
 def error_maps(faces: Sequence[TestFace], results: Sequence[AnyImage], places: Sequence[HrFace]) -> ErrorMaps:
