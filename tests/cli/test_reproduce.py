@@ -1,4 +1,4 @@
-"""`sparnet reproduce`: whole from nothing on tiny networks, goes on after a kill, refuses what means nothing."""
+"""`sparnet reproduce`: whole from nothing, goes on after a stop, refuses what means nothing."""
 
 import json
 from pathlib import Path

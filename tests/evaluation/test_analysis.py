@@ -89,7 +89,7 @@ def found(points: np.ndarray) -> HrFace:
 
 
 def test_the_mean_of_one_constant_is_that_constant_where_enough_faces_reach():
-    places = [found(template(64)), found(template(64) + [20, 0])]
+    places = [found(template(64)), found(template(64) + np.array([20, 0]))]
     mean, used = mean_aligned([np.full((64, 64), 3.0), np.full((64, 64), 3.0)], places)
     assert used == 2
     seen = mean[np.isfinite(mean)]

@@ -10,7 +10,7 @@ from sparnet.config import Config
 Attention = Literal["spatial", "channelwise", "none", "rcan", "cbam"]
 Norm = Literal["batch", "instance", "none"]
 Activation = Literal["leaky_relu", "prelu", "prelu_shared"]
-_WAVELET_KEYS = {
+WAVELET_KEYS = {
     "architecture",
     "image_size",
     "input_size",
@@ -20,6 +20,7 @@ _WAVELET_KEYS = {
     "subnet_channels",
     "spectral_norm",
 }
+"""Keys of a `NetworkConfig` that mean something for Wavelet-SRNet."""
 
 
 class NetworkConfig(Config):
@@ -100,7 +101,7 @@ class NetworkConfig(Config):
             )
         if self.spectral_norm:
             raise ValueError("architecture wavelet has no spectral_norm")
-        meant = self.model_fields_set - _WAVELET_KEYS
+        meant = self.model_fields_set - WAVELET_KEYS
         changed = sorted(
             name for name in meant if getattr(self, name) != type(self).model_fields[name].default
         )

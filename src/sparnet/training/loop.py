@@ -83,8 +83,8 @@ def open_fabric(recipe: Recipe, *, devices: int | None = None, nodes: int = 1) -
     )
 
 
-def load_data(recipe: Recipe) -> tuple[FaceSet, Validation]:
-    """Read the faces to train on and those to judge by.
+def load_faces(recipe: Recipe) -> tuple[FaceSet, FaceSet]:
+    """Read the faces to train on and those to judge by, as they are on disk.
 
     Raises:
         DataError: With the recipe's key, if faces are missing or not what is needed.
@@ -100,6 +100,8 @@ def load_data(recipe: Recipe) -> tuple[FaceSet, Validation]:
         if recipe.data.validation is None:
             train, held_out = hold_out_people(faces, people=recipe.data.holdout_people)
             faces, judged = faces.subset(train), faces.subset(held_out)
+        if recipe.data.images is not None:
+            faces = choose_faces(faces, recipe.data.images)
     except DataError as error:
         raise DataError(f"data.train: {error}") from None
     if judged is None:
@@ -107,17 +109,28 @@ def load_data(recipe: Recipe) -> tuple[FaceSet, Validation]:
             judged = load_face_set([Path(str(recipe.data.validation))], smallest_px=size, largest_px=largest)
         except DataError as error:
             raise DataError(f"data.validation: {error}") from None
-    if recipe.data.images is not None:
-        faces = choose_faces(faces, recipe.data.images)
-    judged = judged.subset(range(min(len(judged), recipe.data.validation_images)))
-    validation = make_validation(
+    return faces, judged.subset(range(min(len(judged), recipe.data.validation_images)))
+
+
+def load_data(recipe: Recipe) -> tuple[FaceSet, Validation]:
+    """Read the faces to train on, and make the pictures to judge by.
+
+    Raises:
+        DataError: With the recipe's key, if faces are missing or not what is needed.
+    """
+    faces, judged = load_faces(recipe)
+    return faces, validation_of(recipe, judged)
+
+
+def validation_of(recipe: Recipe, judged: FaceSet) -> Validation:
+    """Make the pictures to judge by of faces that are not trained on."""
+    return make_validation(
         judged,
-        image_size=size,
+        image_size=recipe.network.image_size,
         upscale_factor=recipe.upscale_factor or 1,
         degradation=recipe.degradation,
         framing=recipe.data.validation_framing,
     )
-    return faces, validation
 
 
 def make_batches(recipe: Recipe, faces: FaceSet, device: torch.device) -> FaceBatches:

@@ -23,10 +23,10 @@ from sparnet.evaluation.testset import TestFace, TestSetOptions, read_named, rea
 from sparnet.files import replacing, write_whole
 from sparnet.image import PICTURE_SUFFIXES, AnyImage, read_image, resize_bicubic
 from sparnet.metrics.registry import METRICS
-from sparnet.network.config import NetworkConfig
+from sparnet.network.config import WAVELET_KEYS, NetworkConfig
 from sparnet.network.cost import count_gflop
 from sparnet.network.presets import PRESETS
-from sparnet.training.loop import RECIPE_FILE, load_data, make_batches, open_fabric, train
+from sparnet.training.loop import RECIPE_FILE, load_faces, make_batches, open_fabric, train, validation_of
 from sparnet.training.recipe import Recipe, parse_recipe, read_extended, recipe_to_toml
 from sparnet.training.results import MODEL_FILE, SCORES_FILE
 from sparnet.training.state import saved_states
@@ -88,7 +88,7 @@ class Options:
     recipes: RecipeSet = "release"
     """Which recipes."""
     assignments: tuple[str, ...] = ()
-    """Changes of every recipe."""
+    """Changes of every recipe; what Wavelet-SRNet's network has not is passed over for it."""
     models: Mapping[str, Path] = field(default_factory=dict)
     """Model files by row, instead of training."""
     results: Mapping[str, Path] = field(default_factory=dict)
@@ -154,7 +154,7 @@ class Bench:
             for name in given:
                 if name not in rows:
                     raise SparnetError(f"{what} {name}: no such row; have: {', '.join(rows)}")
-        self._loaded: tuple[str, tuple[FaceSet, Validation]] | None = None
+        self._loaded: tuple[str, FaceSet, FaceSet] | None = None
         self._tests: dict[tuple[int | None, int], list[TestFace]] = {}
         self._judges: dict[tuple[int | None, int, tuple[str, ...]], Judge] = {}
 
@@ -269,7 +269,10 @@ class Bench:
             values["network"]["input_size"] = size // (factor or 8)
         if factor == 16 and row.kind == "sparnet":
             values["initial_weights"] = str(self.model(row, 8)[0].resolve())
-        changed = set_values(values, (*row.changes, *self.options.assignments))
+        assignments = [*row.changes, *self.options.assignments]
+        if row.kind == "wavelet":
+            assignments = [text for text in assignments if _means_something_for_wavelet(text)]
+        changed = set_values(values, assignments)
         return parse_recipe(changed, source=f"{path.name}, row {row.name}")
 
     def _images(self, factor: int | None, *, hd: bool) -> int:
@@ -320,12 +323,13 @@ class Bench:
         return float(np.median(times[1:])) / size
 
     def data(self, recipe: Recipe) -> tuple[FaceSet, Validation]:
-        """Read faces once for all rows of the same data."""
-        key = repr((recipe.data, recipe.network.image_size, recipe.upscale_factor, recipe.degradation))
+        """Return what `load_data` does; the faces are read once for all rows of the same data."""
+        key = repr((recipe.data, recipe.network.image_size))
         if self._loaded is None or self._loaded[0] != key:
             self._loaded = None  # both would not fit into memory
-            self._loaded = (key, load_data(recipe))
-        return self._loaded[1]
+            self._loaded = (key, *load_faces(recipe))
+        _, faces, judged = self._loaded
+        return faces, validation_of(recipe, judged)
 
     def model(self, row: Row, factor: int | None) -> tuple[Path, str]:
         """Return a row's model file and where it comes from; trains it if it is not there.
@@ -592,6 +596,12 @@ def find_recipe(name: str) -> Path:
         if (folder / name).is_file():
             return folder / name
     raise RecipeError(f"{name}: no such recipe in ./recipes nor beside the package")
+
+
+def _means_something_for_wavelet(assignment: str) -> bool:
+    """Say whether Wavelet-SRNet has the key: what is set for SPARNet's network is passed over for it."""
+    table, _, key = assignment.partition("=")[0].strip().partition(".")
+    return table != "network" or key in WAVELET_KEYS
 
 
 def _differences(name: str) -> dict[str, Any]:

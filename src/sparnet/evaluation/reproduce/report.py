@@ -176,6 +176,8 @@ def number_as_printed(metric: str, value: float | None) -> str:
     """Print a number of the paper as it stands there."""
     if value is None:
         return NONE
+    if metric == "fid":
+        return f"{value:g}"
     digits = 4 if metric in ("ssim_y", "identity_cosine") else 3 if metric == "seconds" else 2
     return f"{value:.{digits}f}"
 
