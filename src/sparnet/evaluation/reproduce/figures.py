@@ -299,14 +299,13 @@ def figure9(bench: Bench) -> Report:
     cells: list[tuple[str, AnyImage]] = []
     drawn = {result.row.name: _maps_of(result, some)[-6:] for result in results[1:]}
     for place, index in enumerate(chosen):
-        for result in results[1:]:
-            cells.append((result.row.name, _made(result)[index]))
+        # Two rows a face: what is wanted and what was given begin them.
+        beside = (("original", faces[index].hr), ("bicubic", faces[index].lr_up))
+        for given, result in zip(beside, results[1:], strict=True):
+            cells += [given, (result.row.name, _made(result)[index])]
             for depth, maps in enumerate(drawn[result.row.name], start=-len(drawn[result.row.name])):
                 cells.append((f"unit {depth}", draw_map(maps[place], size=128)))
-        # An original ends each face, on a row of its own beside what the network read.
-        cells += [("original", faces[index].hr), ("bicubic", faces[index].lr_up)]
-        cells += [("", np.full_like(faces[index].hr, 255))] * 5
-    report.sheets["-faces"] = draw_sheet(cells, columns=7)
+    report.sheets["-faces"] = draw_sheet(cells, columns=2 + max(len(maps) for maps in drawn.values()))
     places = find_faces(faces)
     report.plots[""], contrast = _mean_maps(bench, results[1:], faces, places)
     if contrast is not None:
