@@ -298,6 +298,7 @@ def figure9(bench: Bench) -> Report:
     some = [faces[index] for index in chosen]
     cells: list[tuple[str, AnyImage]] = []
     drawn = {result.row.name: _maps_of(result, some)[-6:] for result in results[1:]}
+    columns = 2 + max(len(maps) for maps in drawn.values())
     for place, index in enumerate(chosen):
         # Two rows a face: what is wanted and what was given begin them.
         beside = (("original", faces[index].hr), ("bicubic", faces[index].lr_up))
@@ -305,7 +306,8 @@ def figure9(bench: Bench) -> Report:
             cells += [given, (result.row.name, _made(result)[index])]
             for depth, maps in enumerate(drawn[result.row.name], start=-len(drawn[result.row.name])):
                 cells.append((f"unit {depth}", draw_map(maps[place], size=128)))
-    report.sheets["-faces"] = draw_sheet(cells, columns=2 + max(len(maps) for maps in drawn.values()))
+            cells += [("", np.full_like(faces[index].hr, 255))] * (-len(cells) % columns)
+    report.sheets["-faces"] = draw_sheet(cells, columns=columns)
     places = find_faces(faces)
     report.plots[""], contrast = _mean_maps(bench, results[1:], faces, places)
     if contrast is not None:
