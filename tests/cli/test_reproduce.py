@@ -146,6 +146,39 @@ def test_attention_of_two_models_is_drawn(tmp_path, data, sparnet_cli, small_mod
     assert read_image(tmp_path / "out" / "figure9.png").shape[0] > 100
 
 
+@pytest.mark.parametrize(
+    ("name", "tables", "paper"),
+    [
+        ("table2", 1, "26.68"),
+        ("table3", 2, "0.051"),
+        ("table4", 2, "22.85"),
+        ("table5", 1, "0.6272"),
+        ("figure7", 2, "26.38"),
+        ("figure8", 1, "25.17"),
+        ("figure10", 1, "30.67"),
+    ],
+)
+def test_results_of_any_program_make_every_table(tmp_path, data, sparnet_cli, name, tables, paper):
+    """A folder with x4, x8 and x16 inside stands for every row; here they hold plain enlargements."""
+    for factor in (4, 8, 16):
+        bicubic_results(data, tmp_path / "results" / f"x{factor}", factor=factor)
+    rows = [row.name for row in EXPERIMENTS[name].rows if row.name != "Bicubic"]
+    given = [f"--results={row}={tmp_path / 'results'}" for row in dict.fromkeys(rows)]
+    ended = sparnet_cli("reproduce", name, "--data", data, "-o", tmp_path / "out", *given)
+    assert ended.code == 0, ended.err
+    page = (tmp_path / "out" / f"{name}.md").read_text(encoding="utf-8")
+    assert page.count("|---|") == tables
+    assert f"| {paper} |" in page
+    assert "not run" not in page
+    numbers = json.loads((tmp_path / "out" / f"{name}.json").read_text(encoding="utf-8"))
+    by_factor: dict[int, list[float]] = {}
+    for method in numbers["methods"]:
+        if "psnr_y" in method["scores"]:
+            by_factor.setdefault(method["upscale_factor"], []).append(method["scores"]["psnr_y"]["value"])
+    assert all(len(set(values)) == 1 for values in by_factor.values()), "the same pictures score the same"
+    assert name == "table5" or by_factor
+
+
 def test_a_model_for_another_factor_is_refused(tmp_path, data, sparnet_cli, small_model):
     rows = ("RCAN", "CBAM", "Wavelet-SRNet", "SPARNet")
     given = [f"--models={row}={small_model}" for row in rows]
