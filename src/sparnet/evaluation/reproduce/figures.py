@@ -84,15 +84,16 @@ _BATCH = 16
 
 def figure5(bench: Bench) -> Report:
     """Figure 5: what attention is worth, the landmarks' curve, and where in the face it helps."""
-    metrics = bench.measurable(("psnr_y", "ssim_y", "landmark_auc"))
+    wanted = ("psnr_y", "ssim_y", "landmark_auc")
+    metrics = bench.measurable(wanted)
     faces = bench.faces(8)
     results = [bench.judge(bench.result(row, 8), metrics) for row in FIGURE5_ROWS]
     report = Report("figure5", "Figure 5: what spatial attention is worth")
     report.results = results
     report.tables.append(
-        scores_table("(a) quality, 16 to 128 px", results, metrics, published.TABLE1, against="SPARNet")
+        scores_table("(a) quality, 16 to 128 px", results, wanted, published.TABLE1, against="SPARNet")
     )
-    report.plots["a"] = plot_scores(score_panels(results, metrics, published.TABLE1))
+    report.plots["a"] = plot_scores(score_panels(results, wanted, published.TABLE1))
     if "landmark_auc" in metrics:
         report.plots["b"] = _landmark_curves(results)
     places = find_faces(faces)
@@ -194,12 +195,13 @@ def _region_table(regions: dict[str, dict[str, float]]) -> Table:
 def figure6(bench: Bench) -> Report:
     """Figure 6: results of Baseline, V1 and SPARNet, with the maps of the last units."""
     rows = (BASELINE, V1, SPARNET)
-    metrics = bench.measurable(("psnr_y",))
+    wanted = ("psnr_y",)
+    metrics = bench.measurable(wanted)
     faces = bench.faces(8)
     results = [bench.judge(bench.result(row, 8), metrics) for row in (BICUBIC, *rows)]
     report = Report("figure6", "Figure 6: results, and where the last units look")
     report.results = results
-    report.tables.append(scores_table("16 to 128 px", results, metrics, published.TABLE1))
+    report.tables.append(scores_table("16 to 128 px", results, wanted, published.TABLE1))
     chosen = evenly_spread(FACES_ON_A_SHEET, len(faces))
     last = _maps_of(results[2], [faces[index] for index in chosen])[-1]
     deep = _maps_of(results[3], [faces[index] for index in chosen])[-2:]
@@ -218,7 +220,8 @@ def figure6(bench: Bench) -> Report:
 
 def figure7(bench: Bench) -> Report:
     """Figure 7: PSNR over the number of units with attention, and over the scales they see."""
-    metrics = bench.measurable(("psnr_y", "ssim_y"))
+    wanted = ("psnr_y", "ssim_y")
+    metrics = bench.measurable(wanted)
     plain = bench.judge(bench.result(BICUBIC, 8), metrics)
     sweeps = {
         "a": (V_COUNTS, [bench.judge(bench.result(row, 8), metrics) for row in V_ROWS]),
@@ -227,11 +230,11 @@ def figure7(bench: Bench) -> Report:
     report = Report("figure7", "Figure 7: number of units with attention, and scales in each")
     report.results = [plain, *sweeps["a"][1], *sweeps["b"][1]]
     report.tables.append(
-        scores_table("(a) attention in the last V units", [plain, *sweeps["a"][1]], metrics, published.TABLE1)
+        scores_table("(a) attention in the last V units", [plain, *sweeps["a"][1]], wanted, published.TABLE1)
     )
     report.tables.append(
         scores_table(
-            "(b) smallest map S of the hourglass, px", [plain, *sweeps["b"][1]], metrics, published.TABLE1
+            "(b) smallest map S of the hourglass, px", [plain, *sweeps["b"][1]], wanted, published.TABLE1
         )
     )
     figure, axes = new_figure(2, width=4.4, height=3.6)
@@ -264,12 +267,13 @@ def figure7(bench: Bench) -> Report:
 
 def figure8(bench: Bench) -> Report:
     """Figure 8: results of all methods side by side."""
-    metrics = bench.measurable(("psnr_y",))
+    wanted = ("psnr_y",)
+    metrics = bench.measurable(wanted)
     faces = bench.faces(8)
     results = [bench.judge(bench.result(row, 8), metrics) for row in TABLE1_ROWS]
     report = Report("figure8", "Figure 8: results of all methods at x8")
     report.results = results
-    report.tables.append(scores_table("16 to 128 px", results, metrics, published.TABLE1))
+    report.tables.append(scores_table("16 to 128 px", results, wanted, published.TABLE1))
     report.sheets["-faces"] = _sheet(faces, results)
     report.differs = what_differs(bench, results, data="faces of Helen's test set", sizes=[(8, 128)])
     return report
@@ -288,12 +292,13 @@ def _sheet(faces: Sequence[TestFace], results: Sequence[Result], *, original: bo
 
 def figure9(bench: Bench) -> Report:
     """Figure 9: where SPARNet looks, and where CBAM does."""
-    metrics = bench.measurable(("psnr_y", "ssim_y"))
+    wanted = ("psnr_y", "ssim_y")
+    metrics = bench.measurable(wanted)
     faces = bench.faces(8)
     results = [bench.judge(bench.result(row, 8), metrics) for row in FIGURE9_ROWS]
     report = Report("figure9", "Figure 9: attention maps of CBAM and of SPARNet")
     report.results = results
-    report.tables.append(scores_table("16 to 128 px", results, metrics, published.TABLE1))
+    report.tables.append(scores_table("16 to 128 px", results, wanted, published.TABLE1))
     chosen = evenly_spread(4, len(faces))
     some = [faces[index] for index in chosen]
     cells: list[tuple[str, AnyImage]] = []
@@ -396,7 +401,8 @@ def _maps_of(result: Result, faces: Sequence[TestFace]) -> list[list[Float[np.nd
 
 def figure10(bench: Bench) -> Report:
     """Figure 10: parameters, operations and quality of Wavelet-SRNet and SPARNet by factor."""
-    metrics = bench.measurable(("psnr_y", "ssim_y"))
+    wanted = ("psnr_y", "ssim_y")
+    metrics = bench.measurable(wanted)
     report = Report("figure10", "Figure 10: parameters, operations and quality by factor")
     by_factor = {
         factor: [bench.judge(bench.result(row, factor), metrics) for row in FIGURE10_ROWS]
@@ -531,7 +537,8 @@ def figure13(bench: Bench) -> Report:
 
 def _restored(bench: Bench, name: str, title: str, rows: Sequence[Row], data: str) -> Report:
     size = hd_size(bench)
-    metrics = bench.measurable(("lpips_vgg16", "psnr_y"))
+    wanted = ("lpips_vgg16", "psnr_y")
+    metrics = bench.measurable(wanted)
     faces = bench.faces(None, family=512, size=size)
     results = [
         bench.judge(bench.result(row, None, family=512, size=size), metrics, family=512, size=size)
@@ -541,7 +548,7 @@ def _restored(bench: Bench, name: str, title: str, rows: Sequence[Row], data: st
     report.results = results
     under = {"lpips_vgg16": "lpips", "psnr_y": ""}
     report.tables.append(
-        scores_table(f"equation 14, {size} px", results, metrics, published.TABLE6, under=under)
+        scores_table(f"equation 14, {size} px", results, wanted, published.TABLE6, under=under)
     )
     report.sheets["-faces"] = _sheet(faces, results)
     report.differs = what_differs(bench, results, data=f"faces of {data}, 512 px", sizes=[(None, size)])
