@@ -24,8 +24,8 @@ from sparnet.engine.openvino import OpenvinoEngine
 from sparnet.evaluation.evaluate import Judge, run_model
 from sparnet.evaluation.testset import TestFace, TestSetOptions, read_test_set
 from sparnet.export import export_onnx, rewrite_info
+from sparnet.network.build import Generator
 from sparnet.network.files import read_model_file
-from sparnet.network.generator import SPARNet
 from sparnet.quantization import CALIBRATION_FACES, export_int8
 from sparnet.weights.catalog import SHIPPED_FOLDER, SUFFIX, CatalogEntry, read_catalog, write_catalog
 from sparnet.weights.info import ModelInfo, Score
@@ -90,7 +90,7 @@ def enter(info: ModelInfo, path: Path) -> None:
     print(f"{info.name}: psnr_y falls by {info.bf16_loss_db} dB in bfloat16; {len(content) / 1e6:.1f} MB")
 
 
-def ship_int8(network: SPARNet, info: ModelInfo, options: argparse.Namespace) -> None:
+def ship_int8(network: Generator, info: ModelInfo, options: argparse.Namespace) -> None:
     """Ship a model in 8-bit integers beside one of floats."""
     name = f"{info.name}-int8"
     faces = read_faces(info, options.int8, options.framing, CALIBRATION_FACES)

@@ -40,6 +40,7 @@ COMMANDS = [
     "evaluate",
     "benchmark",
     "serve",
+    "reproduce",
 ]
 
 

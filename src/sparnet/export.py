@@ -17,8 +17,9 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
 from sparnet.files import write_whole
+from sparnet.network.build import Generator
 from sparnet.network.fast import fast_form
-from sparnet.network.generator import SPARNet, without_spectral_norm
+from sparnet.network.generator import without_spectral_norm
 from sparnet.weights.info import METADATA_KEY, ModelInfo, dump_info
 from sparnet.weights.seal import seal
 
@@ -30,7 +31,7 @@ _WIDE = ".float32"
 class _ByteNetwork(nn.Module):
     """A network between 8-bit pictures, its attention maps beside the result."""
 
-    def __init__(self, network: SPARNet) -> None:
+    def __init__(self, network: Generator) -> None:
         super().__init__()
         self.network = network
 
@@ -43,7 +44,7 @@ class _ByteNetwork(nn.Module):
         return (whole.permute(0, 2, 3, 1), *maps)
 
 
-def describe(network: SPARNet, **facts: object) -> ModelInfo:
+def describe(network: Generator, **facts: object) -> ModelInfo:
     """Describe a network for its model file; `facts` are the fields it cannot know."""
     plain = network.config.model_copy(update={"spectral_norm": False})
     return ModelInfo.model_validate(
@@ -57,7 +58,7 @@ def describe(network: SPARNet, **facts: object) -> ModelInfo:
     )
 
 
-def export_onnx(network: SPARNet, path: Path, info: ModelInfo, *, half: bool = True) -> None:
+def export_onnx(network: Generator, path: Path, info: ModelInfo, *, half: bool = True) -> None:
     """Write a network as a model file, by rename.
 
     Args:
@@ -93,7 +94,7 @@ def write_model(model: onnx.ModelProto, path: Path, info: ModelInfo) -> None:
     write_whole(path, seal(model.SerializeToString(deterministic=True)))
 
 
-def trace(network: SPARNet) -> onnx.ModelProto:
+def trace(network: Generator) -> onnx.ModelProto:
     """Return a network as an ONNX graph between 8-bit pictures, its layers as they are, weights whole."""
     side = network.config.reads_px
     example = torch.zeros(2, side, side, 3, dtype=torch.uint8)

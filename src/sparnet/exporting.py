@@ -20,10 +20,10 @@ from sparnet.evaluation.testset import TestSetOptions, read_test_set
 from sparnet.export import INPUT, OPSET, export_onnx
 from sparnet.files import replacing, write_whole
 from sparnet.image import Image, resize_bicubic
+from sparnet.network.build import Generator
 from sparnet.network.bytes import to_bytes, to_signed
 from sparnet.network.fast import fast_form
 from sparnet.network.files import read_model_file
-from sparnet.network.generator import SPARNet
 from sparnet.quantization import CALIBRATION_FACES, export_int8
 from sparnet.weights.catalog import find_model
 from sparnet.weights.info import METADATA_KEY, ModelInfo, dump_info
@@ -130,7 +130,7 @@ def export_model(
     )
 
 
-def _read_floats(source: Path) -> tuple[SPARNet, ModelInfo]:
+def _read_floats(source: Path) -> tuple[Generator, ModelInfo]:
     """Read a model as a network; integers are no longer one."""
     try:
         return read_model_file(source)
@@ -157,7 +157,7 @@ def _faces_for(info: ModelInfo, folder: Path | None, framing: float) -> list[Ima
 class _ForTorch(nn.Module):
     """A network between 8-bit pictures; weights kept in half precision are widened when used."""
 
-    def __init__(self, network: SPARNet) -> None:
+    def __init__(self, network: Generator) -> None:
         super().__init__()
         self.network = network
 
@@ -178,7 +178,7 @@ class _Widened(nn.Module):
 
 
 def _write_torch(
-    network: SPARNet, path: Path, info: ModelInfo, *, kind: Format, precision: StoredPrecision
+    network: Generator, path: Path, info: ModelInfo, *, kind: Format, precision: StoredPrecision
 ) -> None:
     fast = fast_form(network)
     if precision == "fp16":
@@ -228,7 +228,7 @@ def _open(path: Path, kind: Format) -> Callable[[Faces], MadeFaces]:
 
 
 def _check(
-    run: Callable[[Faces], MadeFaces], network: SPARNet, faces: Faces, precision: StoredPrecision
+    run: Callable[[Faces], MadeFaces], network: Generator, faces: Faces, precision: StoredPrecision
 ) -> tuple[int, float]:
     """Compare what was written with the network, one face at a time and all at once."""
     with torch.inference_mode():

@@ -13,15 +13,16 @@ import onnx
 from sparnet.errors import DataError
 from sparnet.export import INPUT, trace, write_model
 from sparnet.image import Image
+from sparnet.network.build import Generator
 from sparnet.network.fast import fixed_form
-from sparnet.network.generator import SPARNet, without_spectral_norm
+from sparnet.network.generator import without_spectral_norm
 from sparnet.weights.info import ModelInfo
 
 CALIBRATION_FACES = 100
 """Faces whose values set the ranges; more do not change the scores."""
 
 
-def export_int8(network: SPARNet, path: Path, info: ModelInfo, faces: Sequence[Image]) -> None:
+def export_int8(network: Generator, path: Path, info: ModelInfo, faces: Sequence[Image]) -> None:
     """Write a network as a model file whose convs compute in 8-bit integers, by rename.
 
     Weights get a scale for each output channel, values between layers one for each tensor, wide

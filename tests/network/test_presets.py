@@ -11,6 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from sparnet.config import parse_config
 from sparnet.errors import RecipeError
+from sparnet.network.build import build_generator
 from sparnet.network.config import NetworkConfig
 from sparnet.network.files import build_network
 from sparnet.network.generator import SPARNet
@@ -30,7 +31,7 @@ class Measured(NamedTuple):
 def measure(config: NetworkConfig) -> Measured:
     """Build a network without memory and run it without arithmetic."""
     with torch.device("meta"):
-        network = SPARNet(config.model_copy(update={"spectral_norm": False})).eval()
+        network = build_generator(config.model_copy(update={"spectral_norm": False})).eval()
     with FlopCounterMode(display=False) as counter:
         made = network(torch.zeros(1, 3, config.reads_px, config.reads_px, device="meta"))
     parameters = sum(parameter.numel() for parameter in network.parameters())

@@ -14,6 +14,7 @@ from sparnet.cli.degrade import degrade
 from sparnet.cli.evaluate import evaluate
 from sparnet.cli.models import models
 from sparnet.cli.prepare import prepare
+from sparnet.cli.reproduce import reproduce
 from sparnet.cli.restore import restore
 from sparnet.cli.serve import serve
 from sparnet.cli.train import train
@@ -40,6 +41,7 @@ app.command()(train)
 app.command()(evaluate)
 app.command()(benchmark)
 app.command()(serve)
+app.command()(reproduce)
 
 
 def _print_version(*, value: bool) -> bool:

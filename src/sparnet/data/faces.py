@@ -206,6 +206,18 @@ def load_face_set(
     )
 
 
+def choose_faces(faces: FaceSet, count: int) -> FaceSet:
+    """Keep `count` faces of a set, chosen by the hash of their names and left in their order.
+
+    Raises:
+        DataError: If there are fewer.
+    """
+    if count > len(faces):
+        raise DataError(f"cannot train on {count} faces of {len(faces)}; lower data.images")
+    order = sorted(range(len(faces)), key=lambda index: hashlib.sha256(faces.names[index].encode()).digest())
+    return faces.subset(sorted(order[:count]))
+
+
 def hold_out_people(faces: FaceSet, *, people: int, seed: int = 0) -> tuple[list[int], list[int]]:
     """Split a set by identity, so that nobody is on both sides.
 

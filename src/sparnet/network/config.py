@@ -11,6 +11,17 @@ Attention = Literal["spatial", "channelwise", "none", "rcan", "cbam"]
 Norm = Literal["batch", "instance", "none"]
 GlobalResidual = Literal["none", "input", "detail"]
 Activation = Literal["leaky_relu", "prelu", "prelu_shared"]
+WAVELET_KEYS = {
+    "architecture",
+    "image_size",
+    "input_size",
+    "base_channels",
+    "max_channels",
+    "body_units",
+    "subnet_channels",
+    "spectral_norm",
+}
+"""Keys of a `NetworkConfig` that mean something for Wavelet-SRNet."""
 
 
 class NetworkConfig(Config):
@@ -19,6 +30,10 @@ class NetworkConfig(Config):
     The default is the released SPARNet for 128 px, "SPARNet-V16-S4" with one attention map a unit.
     """
 
+    architecture: Literal["sparnet", "wavelet"] = "sparnet"
+    """SPARNet, or Wavelet-SRNet, which it is compared with. Of what follows that one has the sizes; the
+    channels of its embedding net, from `base_channels` doubled up to `max_channels`; `body_units`
+    residual blocks at each width of it and in each subnet; and `subnet_channels`."""
     image_size: int = 128
     """Side of the output, and of the input enlarged to it, in px. A power of two from 16."""
     input_size: int | None = None
@@ -61,6 +76,8 @@ class NetworkConfig(Config):
     """Activation inside the hourglasses; None means that of the units."""
     spectral_norm: bool = False
     """Whether every conv is divided by its spectral norm while it is trained."""
+    subnet_channels: int = Field(default=64, ge=1)
+    """Channels inside each of Wavelet-SRNet's subnets."""
 
     @model_validator(mode="after")
     def _check_sizes(self) -> "NetworkConfig":
@@ -75,27 +92,45 @@ class NetworkConfig(Config):
             )
         if self.input_size is not None:
             _require_power_of_two("input_size", self.input_size)
-            if not self.body_size <= self.input_size <= self.image_size:
+            smallest = 2 if self.architecture == "wavelet" else self.body_size
+            if not smallest <= self.input_size <= self.image_size:
                 raise ValueError(
-                    f"input_size must lie between body_size ({self.body_size}) and "
+                    f"input_size must lie between body_size ({smallest}) and "
                     f"image_size ({self.image_size}), got {self.input_size}"
                 )
             if self.input_size < self.image_size and (
                 self.pixel_unshuffle > 1 or self.global_residual != "none"
             ):
                 raise ValueError("pixel_unshuffle and global_residual need an input of image_size")
-        if self.encoder_skips and self.encoder_units != self.decoder_units:
+        if self.encoder_skips and self.reads_px != self.image_size:
             raise ValueError(
                 "encoder_skips needs an encoder as deep as the decoder, not a smaller input_size"
             )
         if self.global_residual == "detail" and self.pixel_unshuffle == 1:
             raise ValueError("global_residual detail needs pixel_unshuffle above 1: without it there is none")
+        if self.architecture == "wavelet":
+            self._check_wavelet()
         if self.attention_units is not None and self.attention_units > self.units:
             raise ValueError(
                 f"attention_units must be at most the network's {self.units} units, "
                 f"got {self.attention_units}"
             )
         return self
+
+    def _check_wavelet(self) -> None:
+        if self.input_size is None or self.input_size == self.image_size:
+            raise ValueError(
+                "architecture wavelet reads the small face: give input_size, below "
+                f"image_size ({self.image_size})"
+            )
+        if self.spectral_norm:
+            raise ValueError("architecture wavelet has no spectral_norm")
+        meant = self.model_fields_set - WAVELET_KEYS
+        changed = sorted(
+            name for name in meant if getattr(self, name) != type(self).model_fields[name].default
+        )
+        if changed:
+            raise ValueError(f"architecture wavelet has no {changed[0]}")
 
     @property
     def reads_px(self) -> int:

@@ -6,13 +6,15 @@ constants, which engines compute once when they load it.
 """
 
 import copy
+from typing import TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sparnet.network.generator import SPARNet
 from sparnet.network.layers import ConvNormAct, ScaleConv, reflect_pad
+
+GeneratorT = TypeVar("GeneratorT", bound=nn.Module)
 
 NARROW = {1: 4, 2: 2, 3: 2}
 """Output channels, and the side of the square of pixels that `BlockConv` makes at once."""
@@ -159,7 +161,7 @@ class FixedConv(nn.Module):
         return made[:, :, 1:-1, 1:-1] if self.doubles else made
 
 
-def fixed_form(network: SPARNet) -> SPARNet:
+def fixed_form(network: GeneratorT) -> GeneratorT:
     """Return the fast form with kernels computed, batch norms folded into the convs before them.
 
     It makes the same faces, and can only be run: its parameters are no longer the network's.
@@ -183,7 +185,7 @@ def fixed_form(network: SPARNet) -> SPARNet:
     return fixed
 
 
-def fast_form(network: SPARNet) -> SPARNet:
+def fast_form(network: GeneratorT) -> GeneratorT:
     """Return a copy of a network that makes the same faces with less work, for inference.
 
     Its parameters have the names and values of the network's, which stays as it is.

@@ -11,14 +11,14 @@ from torch import Tensor
 
 from sparnet.config import parse_config
 from sparnet.errors import RecipeError, WeightsError
+from sparnet.network.build import Generator, build_generator
 from sparnet.network.config import NetworkConfig
-from sparnet.network.generator import SPARNet
 from sparnet.network.presets import preset
 from sparnet.weights.catalog import find_model
 from sparnet.weights.info import METADATA_KEY, ModelInfo, parse_info
 
 
-def build_network(name: str) -> SPARNet:
+def build_network(name: str) -> Generator:
     """Make a network of a preset's architecture with random weights.
 
     Args:
@@ -30,10 +30,10 @@ def build_network(name: str) -> SPARNet:
     Raises:
         RecipeError: If there is no such preset.
     """
-    return SPARNet(preset(name))
+    return build_generator(preset(name))
 
 
-def load_network(name_or_path: str | Path) -> SPARNet:
+def load_network(name_or_path: str | Path) -> Generator:
     """Load a model as a torch network, in evaluation mode.
 
     Args:
@@ -48,7 +48,7 @@ def load_network(name_or_path: str | Path) -> SPARNet:
     return read_model_file(find_model(name_or_path))[0]
 
 
-def read_model_file(path: Path) -> tuple[SPARNet, ModelInfo]:
+def read_model_file(path: Path) -> tuple[Generator, ModelInfo]:
     """Read a model file as a network and its description.
 
     Raises:
@@ -69,12 +69,12 @@ def read_model_file(path: Path) -> tuple[SPARNet, ModelInfo]:
     except RecipeError as error:
         raise WeightsError(f"{error}") from None
     with torch.device("meta"):
-        network = SPARNet(config)
+        network = build_generator(config)
     network.load_state_dict(_read_tensors(model, network, path), assign=True)
     return network.eval(), info
 
 
-def _read_tensors(model: onnx.ModelProto, network: SPARNet, path: Path) -> dict[str, Tensor]:
+def _read_tensors(model: onnx.ModelProto, network: Generator, path: Path) -> dict[str, Tensor]:
     stored = {tensor.name: tensor for tensor in model.graph.initializer}
     filled = {}
     for name, tensor in network.state_dict().items():

@@ -3,6 +3,7 @@
 import functools
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -13,6 +14,8 @@ from torch.utils.checkpoint import checkpoint
 from sparnet.network.attention import CbamAttention, RcanAttention, SpatialAttention
 from sparnet.network.config import NetworkConfig
 from sparnet.network.layers import ConvNormAct, Resize, ScaleConv, build_activation, build_norm
+
+NetworkT = TypeVar("NetworkT", bound=nn.Module)
 
 
 class FeatureBranch(nn.Module):
@@ -314,9 +317,10 @@ def apply_spectral_norm(network: nn.Module) -> None:
             parametrizations.spectral_norm(module)
 
 
-def without_spectral_norm(network: SPARNet) -> SPARNet:
+def without_spectral_norm(network: NetworkT) -> NetworkT:
     """Return a copy of plain convs whose weights are the normalised ones; `network` stays as it is."""
-    plain = SPARNet(network.config.model_copy(update={"spectral_norm": False}))
+    config: Any = network.config
+    plain = type(network)(config.model_copy(update={"spectral_norm": False}))
     was_training = network.training
     network.eval()  # reading a normalised weight while training would move its vectors
     with torch.no_grad():

@@ -13,6 +13,10 @@ _HD = NetworkConfig(
     attention_smallest_size=16,
 )
 
+_WAVELET = NetworkConfig(
+    architecture="wavelet", input_size=16, base_channels=64, max_channels=512, body_units=1
+)
+
 PRESETS: dict[str, NetworkConfig] = {
     "sparnet": NetworkConfig(),
     "sparnet-paper": NetworkConfig(activation="prelu"),
@@ -32,10 +36,14 @@ PRESETS: dict[str, NetworkConfig] = {
     "s16": NetworkConfig(attention_smallest_size=16),
     "rcan": NetworkConfig(attention="rcan"),
     "cbam": NetworkConfig(attention="cbam"),
+    "wavelet-x4": _WAVELET.model_copy(update={"input_size": 32}),
+    "wavelet-x8": _WAVELET,
+    "wavelet-x16": _WAVELET.model_copy(update={"input_size": 8}),
     "sparnet-hd": _HD.model_copy(update={"spectral_norm": True}),
     "sparnet-hd-light": _HD.model_copy(update={"base_channels": 32, "max_channels": 128}),
 }
-"""Every preset. `v*` have attention in the last n units, `s*` hourglasses down to n px (Figure 7)."""
+"""Every preset. `v*` have attention in the last n units, `s*` hourglasses down to n px (Figure 7);
+`wavelet-*` are Wavelet-SRNet for the three factors (Figure 10)."""
 
 
 def preset(name: str) -> NetworkConfig:

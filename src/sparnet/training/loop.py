@@ -18,12 +18,12 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from sparnet.data.batches import FaceBatches, Pair
-from sparnet.data.faces import FaceSet, hold_out_people, load_face_set
+from sparnet.data.faces import FaceSet, choose_faces, hold_out_people, load_face_set
 from sparnet.data.validation import Validation, make_validation
 from sparnet.errors import DataError, RecipeError, SparnetError
 from sparnet.metrics.y_sparnet import psnr_y
+from sparnet.network.build import Generator
 from sparnet.network.bytes import to_bytes, to_signed
-from sparnet.network.generator import SPARNet
 from sparnet.training.log import RunLog, TensorboardLog
 from sparnet.training.recipe import Recipe, parse_recipe, recipe_to_toml
 from sparnet.training.results import write_results
@@ -84,8 +84,8 @@ def open_fabric(recipe: Recipe, *, devices: int | None = None, nodes: int = 1) -
     )
 
 
-def load_data(recipe: Recipe) -> tuple[FaceSet, Validation]:
-    """Read the faces to train on and those to judge by.
+def load_faces(recipe: Recipe) -> tuple[FaceSet, FaceSet]:
+    """Read the faces to train on and those to judge by, as they are on disk.
 
     Raises:
         DataError: With the recipe's key, if faces are missing or not what is needed.
@@ -101,6 +101,8 @@ def load_data(recipe: Recipe) -> tuple[FaceSet, Validation]:
         if recipe.data.validation is None:
             train, held_out = hold_out_people(faces, people=recipe.data.holdout_people)
             faces, judged = faces.subset(train), faces.subset(held_out)
+        if recipe.data.images is not None:
+            faces = choose_faces(faces, recipe.data.images)
     except DataError as error:
         raise DataError(f"data.train: {error}") from None
     if judged is None:
@@ -108,15 +110,28 @@ def load_data(recipe: Recipe) -> tuple[FaceSet, Validation]:
             judged = load_face_set([Path(str(recipe.data.validation))], smallest_px=size, largest_px=largest)
         except DataError as error:
             raise DataError(f"data.validation: {error}") from None
-    judged = judged.subset(range(min(len(judged), recipe.data.validation_images)))
-    validation = make_validation(
+    return faces, judged.subset(range(min(len(judged), recipe.data.validation_images)))
+
+
+def load_data(recipe: Recipe) -> tuple[FaceSet, Validation]:
+    """Read the faces to train on, and make the pictures to judge by.
+
+    Raises:
+        DataError: With the recipe's key, if faces are missing or not what is needed.
+    """
+    faces, judged = load_faces(recipe)
+    return faces, validation_of(recipe, judged)
+
+
+def validation_of(recipe: Recipe, judged: FaceSet) -> Validation:
+    """Make the pictures to judge by of faces that are not trained on."""
+    return make_validation(
         judged,
-        image_size=size,
+        image_size=recipe.network.image_size,
         upscale_factor=recipe.upscale_factor or 1,
         degradation=recipe.degradation,
         framing=recipe.data.validation_framing,
     )
-    return faces, validation
 
 
 def make_batches(recipe: Recipe, faces: FaceSet, device: torch.device) -> FaceBatches:
@@ -145,7 +160,7 @@ def super_resolve(
     return np.concatenate(made)
 
 
-def judge(network: SPARNet, validation: Validation, *, device: torch.device) -> np.ndarray:
+def judge(network: Generator, validation: Validation, *, device: torch.device) -> np.ndarray:
     """Return what a network makes of the validation faces, in 8 bits."""
     direct = network.config.reads_px < validation.hr.shape[1]
     size = network.config.image_size
@@ -167,6 +182,7 @@ def train(
     fabric: Fabric | None = None,
     resume: bool = False,
     max_minutes: float | None = None,
+    data: tuple[FaceSet, Validation] | None = None,
     tensorboard: bool = False,
     progress: Callable[[dict[str, Any]], None] = lambda _: None,
     notice: Callable[[str], None] = lambda _: None,
@@ -179,6 +195,7 @@ def train(
         fabric: Devices; None takes one.
         resume: Go on from the newest sound state in `run`.
         max_minutes: Stop in good order after this time.
+        data: What `load_data` gave for a recipe of the same data, so as not to read it once more.
         tensorboard: Also log for TensorBoard, in `run/tensorboard`.
         progress: Called after each step with named numbers.
         notice: Called with lines a person should see.
@@ -194,7 +211,7 @@ def train(
     if not first:
         notice, progress = _silent, _silent
     _check_run(recipe, run, resume=resume)
-    faces, validation = load_data(recipe)
+    faces, validation = data or load_data(recipe)
     batches = make_batches(recipe, faces, fabric.device)
     trainee = build_trainee(recipe, fabric, notice=notice)
     recipe = _as_it_is(recipe, trainee)

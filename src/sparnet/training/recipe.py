@@ -23,6 +23,8 @@ class DataConfig(Config):
     """Packs or folders of square faces, relative to the recipe's working folder."""
     terms: tuple[str, ...] | None = None
     """Train only on pictures of a pack under these terms of use; None takes all."""
+    images: int | None = Field(default=None, ge=1)
+    """Train only on so many pictures, chosen by the hash of their names; None takes all."""
     holdout_people: int = Field(default=0, ge=0)
     """People whose pictures are not trained on but judged on, chosen by the hash of their identity."""
     validation: str | None = None
@@ -52,8 +54,8 @@ class TrainConfig(Config):
     """Images over which the learning rate rises from 0."""
     final_learning_rate: float = Field(default=0.0, ge=0)
     """Where the cosine ends, as a share of `learning_rate`."""
-    loss: Literal["l1", "charbonnier"] = "l1"
-    """Pixel loss: equation 1 (l1), or sqrt(d^2 + 1e-6)."""
+    loss: Literal["l1", "charbonnier", "wavelet"] = "l1"
+    """Pixel loss: equation 1 (l1), sqrt(d^2 + 1e-6), or Wavelet-SRNet's, which needs an upscale_factor."""
     ema_halflife_images: int = Field(default=0, ge=0)
     """Images after which the running average of the weights has forgotten half; 0 keeps no average."""
     ema_rampup: float = Field(default=0.05, gt=0)
@@ -129,6 +131,8 @@ class Recipe(Config):
             )
         if self.data.holdout_people == 0 and self.data.validation is None:
             raise ValueError("name data.validation, or hold out people by data.holdout_people")
+        if self.train.loss == "wavelet" and (self.upscale_factor is None or self.adversarial is not None):
+            raise ValueError("train.loss = wavelet needs an upscale_factor, and no adversarial losses")
         if self.adversarial is not None:
             least = self.adversarial.discriminator.smallest_size
             if self.network.image_size < least:
@@ -145,10 +149,10 @@ def load_recipe(path: Path, assignments: tuple[str, ...] = ()) -> Recipe:
     Raises:
         RecipeError: With one line for the first mistake.
     """
-    return parse_recipe(set_values(_read_extended(path), assignments), source=str(path))
+    return parse_recipe(set_values(read_extended(path), assignments), source=str(path))
 
 
-def _read_extended(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
+def read_extended(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     """Read a recipe; where it says `extends = "other.toml"`, its values change the other's."""
     values = read_toml(path)
     base = values.pop("extends", None)
@@ -156,7 +160,7 @@ def _read_extended(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
         return values
     if not isinstance(base, str) or path.resolve() in seen:
         raise RecipeError(f"{path}: extends must be the name of another recipe beside it, got {base!r}")
-    return _merged(_read_extended(path.parent / base, (*seen, path.resolve())), values)
+    return _merged(read_extended(path.parent / base, (*seen, path.resolve())), values)
 
 
 def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

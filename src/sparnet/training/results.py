@@ -11,7 +11,7 @@ from sparnet.data.validation import Validation
 from sparnet.export import describe, export_onnx
 from sparnet.files import write_whole
 from sparnet.metrics.y_sparnet import psnr_y, ssim_y
-from sparnet.network.generator import SPARNet
+from sparnet.network.build import Generator
 from sparnet.training.log import face_strip
 from sparnet.training.recipe import Recipe
 
@@ -22,7 +22,7 @@ FACES_SHOWN = 12
 def write_results(
     recipe: Recipe,
     run: Path,
-    network: SPARNet,
+    network: Generator,
     validation: Validation,
     sr: UInt8[np.ndarray, "n h w 3"],
     *,

@@ -13,6 +13,7 @@ from torch.nn.utils import parametrize
 
 from sparnet.data.batches import Pair
 from sparnet.errors import WeightsError
+from sparnet.network.build import Generator, build_generator
 from sparnet.network.bytes import to_signed
 from sparnet.network.config import NetworkConfig
 from sparnet.network.discriminator import MultiScaleDiscriminator
@@ -28,6 +29,7 @@ from sparnet.training.losses import (
     discriminator_loss,
     generator_losses,
     pixel_loss,
+    wavelet_loss,
 )
 from sparnet.training.recipe import Recipe
 from sparnet.training.state import TrainState
@@ -50,8 +52,8 @@ class Critic:
 class Trainee:
     """A network in training, its average, its optimiser, and its critic if it has one."""
 
-    network: SPARNet
-    average: WeightAverage[SPARNet]
+    network: Generator
+    average: WeightAverage[Generator]
     optimizer: torch.optim.Optimizer
     model: Callable[[Tensor], Tensor]
     """The network as it is called while it is trained: wrapped for devices and precision."""
@@ -94,7 +96,7 @@ def build_trainee(recipe: Recipe, fabric: Fabric, *, notice: Callable[[str], Non
         WeightsError: If the initial weights are missing or of another architecture.
     """
     torch.manual_seed(recipe.seed)
-    network = SPARNet(recipe.network)
+    network = build_generator(recipe.network)
     if recipe.initial_weights is not None:
         take_weights(network, recipe.initial_weights)
     network.checkpointing = recipe.train.checkpointing
@@ -134,7 +136,7 @@ def _placed(module: ModuleT, recipe: Recipe, fabric: Fabric) -> ModuleT:
     return module.to(fabric.device)
 
 
-def take_weights(network: SPARNet, name_or_path: str) -> None:
+def take_weights(network: Generator, name_or_path: str) -> None:
     """Copy the weights of a model file into a network of the same architecture.
 
     Its sizes may differ, all in one proportion: a network for faces of 256 px with a body of 16 px
@@ -148,7 +150,7 @@ def take_weights(network: SPARNet, name_or_path: str) -> None:
     source = load_network(name_or_path)
     mine = network.config.model_copy(update={"spectral_norm": False})
     theirs = mine.model_copy(update={"encoder_skips": source.config.encoder_skips})
-    if folds_into(source.config, theirs):
+    if isinstance(source, SPARNet) and folds_into(source.config, theirs):
         source = fold_weights(source, theirs)
     adds_skips = mine.encoder_skips and not source.config.encoder_skips
     if _scaled(source.config, mine.image_size) != (theirs if adds_skips else mine):
@@ -210,7 +212,13 @@ def _judge(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Compute the generator's loss, and the losses it is made of."""
     if critic is None or recipe.adversarial is None:
-        loss = _charbonnier(sr, hr) if recipe.train.loss == "charbonnier" else pixel_loss(sr.float(), hr)
+        match recipe.train.loss:
+            case "charbonnier":
+                loss = _charbonnier(sr, hr)
+            case "wavelet":
+                loss = wavelet_loss(sr, hr, factor=recipe.upscale_factor or 1)
+            case "l1":
+                loss = pixel_loss(sr.float(), hr)
         return loss, {"loss/pixel": loss.detach()}
     weights = recipe.adversarial.weights
     if images_seen < recipe.adversarial.start_images:

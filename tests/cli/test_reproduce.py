@@ -1,0 +1,234 @@
+"""`sparnet reproduce`: whole from nothing, goes on after a stop, refuses what means nothing."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sparnet.evaluation.reproduce import EXPERIMENTS, bench
+from sparnet.evaluation.testset import TestSetOptions, read_test_set
+from sparnet.image import read_image, write_image
+from sparnet.metrics.y_sparnet import psnr_y
+from sparnet.training.loop import train
+from tests.training.tiny import write_faces
+
+ROOT = Path(__file__).parents[2]
+TINY = [
+    "--set", "network.base_channels=2", "--set", "network.max_channels=4", "--set", "train.batch_size=2",
+    "--set", "network.body_size=64", "--set", "network.attention_smallest_size=32",
+    "--set", "network.body_units=0", "--set", "data.validation_images=2",
+]  # fmt: skip
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Faces to train on that are no faces, and two crops of a portrait to judge on."""
+    write_faces(tmp_path / "data" / "train", count=12, px=128)
+    for index in (0, 2):
+        picture = read_image(ROOT / "examples" / "faces" / f"{index}.webp")
+        write_image(tmp_path / "data" / "test" / f"{index}.png", picture)
+    return tmp_path / "data"
+
+
+def bicubic_results(data: Path, folder: Path, *, factor: int = 8) -> Path:
+    options = TestSetOptions(upscale_factor=factor, framing=0.85, size_px=128)
+    for face in read_test_set(data / "test", options):
+        write_image(folder / f"{face.name}.png", face.lr_up)
+    return folder
+
+
+def test_the_list_has_every_table_and_figure(sparnet_cli):
+    ended = sparnet_cli("reproduce", "--list")
+    assert ended.code == 0
+    assert [line.split()[0] for line in ended.out.splitlines()] == list(EXPERIMENTS)
+    wanted = [f"table{n}" for n in range(1, 7)] + [f"figure{n}" for n in (5, 6, 7, 8, 9, 10, 12, 13, 14)]
+    assert list(EXPERIMENTS) == wanted
+    assert all(experiment.about for experiment in EXPERIMENTS.values())
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["table9", "--data", "."], "no 'table9'; have: table1"),
+        ([], "name a table or figure"),
+        (["table1"], "name the folder of sets"),
+        (["table1", "--data", ".", "--budget-minutes", "0"], "must be above 0"),
+        (["table1", "--data", ".", "--models", "SPARNet"], "expected ROW=PATH"),
+        (["table1", "--data", ".", "--results", "RCAN=nowhere"], "no such file or folder"),
+    ],
+)
+def test_wrong_use_exits_with_2(options, message, sparnet_cli):
+    ended = sparnet_cli("reproduce", *options)
+    assert ended.code == 2
+    assert message in " ".join(ended.err.replace("│", " ").split())
+
+
+def test_a_row_that_is_none_is_refused(tmp_path, data, sparnet_cli):
+    ended = sparnet_cli("reproduce", "table1", "--data", data, "--results", f"EDSR={data}", "-o", tmp_path)
+    assert ended.code == 1
+    assert "--results EDSR: no such row; have: Bicubic, RCAN" in ended.err
+
+
+def test_a_folder_without_faces_is_told_in_one_line(tmp_path, sparnet_cli):
+    ended = sparnet_cli("reproduce", "table1", "--data", tmp_path, "-o", tmp_path / "out")
+    assert ended.code == 1
+    assert "no faces of 128 px to judge on (faces128-test" in ended.errors[-1]
+
+
+def test_a_table_is_made_from_nothing_and_goes_on_after_a_stop(tmp_path, data, sparnet_cli, monkeypatch):
+    results = bicubic_results(data, tmp_path / "results")
+    others = [f"--results={row}={results}" for row in ("RCAN", "CBAM", "Wavelet-SRNet", "Baseline", "URDGN")]
+    out = tmp_path / "out"
+    command = ["reproduce", "table1", "--data", data, "-o", out, "--budget-minutes", "0.001", *others, *TINY]
+    monkeypatch.setattr(bench.Bench, "_seconds_an_image", lambda *_: 0.015)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bench, "train", lambda *a, **k: train(*a, **k, max_minutes=0.0))
+        stopped = sparnet_cli(*command)
+    assert stopped.code == 1
+    assert "sparnet-x8: stopped (its time is up); the same command goes on with it" in stopped.errors[-1]
+    assert not (out / "table1.md").exists()
+
+    ended = sparnet_cli(*command)
+    assert ended.code == 0, ended.err
+    assert "sparnet-x8: goes on" in ended.err
+    again = sparnet_cli(*command)
+    assert again.code == 0
+    assert "trains" not in again.err
+    assert "goes on" not in again.err
+
+    rows = {
+        cells[0]: cells
+        for line in (out / "table1.md").read_text(encoding="utf-8").splitlines()
+        if line.startswith("| ") and len(cells := [cell.strip() for cell in line.strip("| ").split("|")]) > 8
+    }
+    faces = read_test_set(data / "test", TestSetOptions(upscale_factor=8, framing=0.85, size_px=128))
+    plain = np.mean([psnr_y(face.lr_up, face.hr) for face in faces])
+    assert rows["Bicubic"][1:3] == ["23.52", rows["Bicubic"][2]]
+    assert rows["Bicubic"][2].startswith(f"{plain:.3f} (")
+    assert rows["RCAN"][1:3] == ["26.40", rows["Bicubic"][2]]
+    assert rows["Attention-FH"][1:3] == ["25.10", "-"]
+    assert rows["SPARNet"][1] == "26.59"
+    assert rows["SPARNet"][-1].startswith("trained here: ")
+    page = (out / "table1.md").read_text(encoding="utf-8")
+    assert "`landmark_auc` was not measured" in page
+    assert "equal images for all rows" in page
+    numbers = json.loads((out / "table1.json").read_text(encoding="utf-8"))
+    by_name = {method["method"]: method for method in numbers["methods"]}
+    assert by_name["SPARNet"]["images_seen"] == 4
+    assert by_name["Bicubic"]["scores"]["psnr_y"]["value"] == pytest.approx(plain)
+    assert read_image(out / "table1.png").shape[1] > 500
+
+
+def test_figures_of_given_models_show_faces_only_where_their_names_say_so(
+    tmp_path, data, sparnet_cli, small_model
+):
+    given = [f"--models={row}={small_model}" for row in ("Baseline", "SPARNet-V1", "SPARNet")]
+    ended = sparnet_cli("reproduce", "figure5", "--data", data, "-o", tmp_path / "out", *given)
+    assert ended.code == 0, ended.err
+    names = sorted(path.name for path in (tmp_path / "out").iterdir() if path.is_file())
+    assert names == ["figure5.json", "figure5.md", "figure5a.png", "figure5c.png"]
+    report = json.loads((tmp_path / "out" / "figure5.json").read_text(encoding="utf-8"))
+    assert report["aligned_faces"] >= 1
+    assert any("PSNR by region was not measured" in line for line in report["differs"])
+
+    ended = sparnet_cli("reproduce", "figure6", "--data", data, "-o", tmp_path / "out", *given)
+    assert ended.code == 0, ended.err
+    assert (tmp_path / "out" / "figure6-faces.png").is_file()
+
+
+def test_attention_of_two_models_is_drawn(tmp_path, data, sparnet_cli, small_model):
+    given = [f"--models={row}={small_model}" for row in ("CBAM", "SPARNet")]
+    ended = sparnet_cli("reproduce", "figure9", "--data", data, "-o", tmp_path / "out", *given)
+    assert ended.code == 0, ended.err
+    assert read_image(tmp_path / "out" / "figure9-faces.png").shape[0] > 300
+    assert read_image(tmp_path / "out" / "figure9.png").shape[0] > 100
+
+
+@pytest.mark.parametrize(
+    ("name", "tables", "paper"),
+    [
+        ("table2", 1, "26.68"),
+        ("table3", 2, "0.051"),
+        ("table4", 2, "22.85"),
+        ("table5", 1, "0.6272"),
+        ("figure7", 2, "26.38"),
+        ("figure8", 1, "25.17"),
+        ("figure10", 1, "30.67"),
+    ],
+)
+def test_results_of_any_program_make_every_table(tmp_path, data, sparnet_cli, name, tables, paper):
+    """A folder with x4, x8 and x16 inside stands for every row; here they hold plain enlargements."""
+    for factor in (4, 8, 16):
+        bicubic_results(data, tmp_path / "results" / f"x{factor}", factor=factor)
+    rows = [row.name for row in EXPERIMENTS[name].rows if row.name != "Bicubic"]
+    given = [f"--results={row}={tmp_path / 'results'}" for row in dict.fromkeys(rows)]
+    ended = sparnet_cli("reproduce", name, "--data", data, "-o", tmp_path / "out", *given)
+    assert ended.code == 0, ended.err
+    page = (tmp_path / "out" / f"{name}.md").read_text(encoding="utf-8")
+    assert page.count("|---|") == tables
+    assert f"| {paper} |" in page
+    assert "not run" not in page
+    numbers = json.loads((tmp_path / "out" / f"{name}.json").read_text(encoding="utf-8"))
+    by_factor: dict[int, list[float]] = {}
+    for method in numbers["methods"]:
+        if "psnr_y" in method["scores"]:
+            by_factor.setdefault(method["upscale_factor"], []).append(method["scores"]["psnr_y"]["value"])
+    assert all(len(set(values)) == 1 for values in by_factor.values()), "the same pictures score the same"
+    assert name == "table5" or by_factor
+
+
+def test_a_model_for_another_factor_is_refused(tmp_path, data, sparnet_cli, small_model):
+    rows = ("RCAN", "CBAM", "Wavelet-SRNet", "SPARNet")
+    given = [f"--models={row}={small_model}" for row in rows]
+    ended = sparnet_cli("reproduce", "table4", "--data", data, "-o", tmp_path / "out", *given)
+    assert ended.code == 1
+    assert "is for x8, row RCAN needs x4" in ended.errors[-1]
+    assert not list((tmp_path / "out").glob("*.md"))
+
+
+def test_rows_differ_in_their_network_alone(tmp_path, data):
+    """Same faces, same length, same chance: what is left is what the table is about."""
+    options = bench.Options(data=data, output=tmp_path, recipes="release")
+    rows = {row.name: row for row in EXPERIMENTS["figure7"].rows}
+    made = bench.Bench(options, list(rows))
+    baseline, ours, v4, s8 = (
+        made.recipe(rows[name], 8) for name in ("Baseline", "SPARNet", "SPARNet-V4", "SPARNet-S8")
+    )
+    assert baseline.network == ours.network.model_copy(update={"attention": "none"})
+    assert v4.network == ours.network.model_copy(update={"attention_units": 4})
+    assert s8.network == ours.network.model_copy(update={"attention_smallest_size": 8})
+    same = {"network": ours.network, "name": ours.name}
+    assert all(recipe.model_copy(update=same) == ours for recipe in (baseline, v4, s8))
+    assert ours.train.total_images == 3_600_000
+
+
+def test_all_rows_see_as_many_images_as_the_slowest_can(tmp_path, data, monkeypatch):
+    """Ten images a second and a budget of a minute; what was planned once holds for later calls."""
+    options = bench.Options(data=data, output=tmp_path, recipes="budget", budget_minutes=1.0)
+    row = next(row for row in EXPERIMENTS["table1"].rows if row.name == "CBAM")
+    speeds = iter([0.05, 0.1, 0.02])
+    monkeypatch.setattr(bench.Bench, "_seconds_an_image", lambda *_: next(speeds))
+    first = bench.Bench(options, []).recipe(row, 8)
+    assert first.train.total_images == 600
+    later = bench.Bench(options, []).recipe(EXPERIMENTS["figure7"].rows[1], 8)
+    assert later.train == first.train
+    assert first.train.warmup_images <= 60
+    assert first.train.save_every_images <= 60
+
+
+def test_each_row_of_table_6_lacks_its_loss(tmp_path):
+    write_faces(tmp_path / "data" / "train", count=12, px=512)
+    for recipes in ("budget", "release"):
+        options = bench.Options(data=tmp_path / "data", output=tmp_path, recipes=recipes)
+        made = bench.Bench(options, [])
+        rows = {row.name: row for row in EXPERIMENTS["table6"].rows}
+        full = made.recipe(rows["SPARNetHD"], None)
+        assert full.adversarial is not None
+        weights = full.adversarial.weights
+        for loss in ("pixel", "feature_matching", "perceptual"):
+            changed = made.recipe(rows[f"without {loss.replace('_', ' ')}"], None)
+            assert changed.adversarial is not None
+            assert changed.adversarial.weights == weights.model_copy(update={loss: 0.0})
+            assert changed.network == full.network
