@@ -10,7 +10,7 @@ import skimage.data
 from PIL import ImageCms
 
 import sparnet
-from sparnet import restoration
+from sparnet import background, restoration
 from sparnet.errors import ImageError, NoFaceFound, WeightsError
 from sparnet.faces.align import align, invert, template
 from sparnet.faces.detect import Face
@@ -248,7 +248,7 @@ def test_an_enlarged_photo_is_plain_lanczos_outside_the_faces():
 
 
 def test_a_photo_too_large_to_be_enlarged_is_refused(monkeypatch):
-    monkeypatch.setattr(restoration, "MAX_PIXELS", 200_000)
+    monkeypatch.setattr(background, "MAX_PIXELS", 200_000)
     with pytest.raises(ImageError, match=r"enlarged 2 times it has 600 x 400 pixels, more than 200,000"):
         restorer(upscale_factor=2).restore(noise())
 

@@ -360,16 +360,18 @@ def _coding(failure: str) -> Iterator[None]:
     except ImageError:
         raise
     except _CODEC_ERRORS as error:
-        reason = _reason(error)
+        reason = f"unknown value {_reason(error)}" if isinstance(error, KeyError) else _reason(error)
         # Pillow turns the end of the data, met while it reads a header, into a SyntaxError.
         ended = isinstance(error.__cause__ or error, EOFError | IndexError | struct.error)
         if ended or "truncated" in reason.lower():
             raise ImageError("the file is truncated") from None
+        if reason == "not identified by this driver":  # Pillow's word for a header with something wrong
+            reason = "its header is damaged"
         raise ImageError(f"{failure} ({reason})") from None
 
 
 def _reason(error: BaseException) -> str:
-    text = str(getattr(error, "strerror", None) or error or type(error).__name__)
+    text = str(getattr(error, "strerror", None) or str(error) or type(error).__name__)
     return show_path(" ".join(text.split()))[:200].rstrip(".")
 
 

@@ -5,6 +5,7 @@ bounded by the batch and by `HELD_PIXELS`, however many faces a photo shows and 
 there are.
 """
 
+import functools
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -17,15 +18,17 @@ import numpy as np
 import PIL.Image
 from jaxtyping import Float, UInt8
 
+from sparnet.background import Background, check_enlarged_size, open_background
 from sparnet.engine import Engine, open_engine
 from sparnet.engine.base import Precision
 from sparnet.errors import ImageError, SparnetError, WeightsError
 from sparnet.faces.align import AlignedFace, AlignmentError, align, resampled, square_in_photo, template
 from sparnet.faces.detect import Detector, Face, open_detector
-from sparnet.faces.paste import paste_all
+from sparnet.faces.paste import face_mask, paste_all
 from sparnet.faces.select import Chosen, select_faces
-from sparnet.image import MAX_PIXELS, Image, Photo, read_photo, resize_bicubic, show_path
-from sparnet.weights.catalog import DEFAULT_RESTORE, known_models
+from sparnet.image import Image, Photo, read_photo, resize_bicubic, show_path
+from sparnet.small_faces import SHARE_OF_SQUARE, SMALL_FACE_PX, SmallFaceEnlarger
+from sparnet.weights.catalog import DEFAULT_RESTORE, DEFAULT_UPSCALE, known_models
 
 LARGEST_FACTOR = 8
 """By how much a photo is enlarged at most."""
@@ -57,6 +60,8 @@ class RestoredFace:
     """Eyes, nose and mouth corners in px of the photo as it was; see `sparnet.faces.detect.Face`."""
     skipped: str | None = None
     """Why the face was left as it is; None if it was restored."""
+    enlarged_by: str | None = None
+    """The model for tiny faces that saw it first; None if none did. See `sparnet.small_faces`."""
     seconds: float = 0.0
     """Time taken, its share of the batch's included."""
     identity: float | None = None
@@ -129,6 +134,11 @@ class Restorer:
         color_match: How much of the difference in tone between a restored face and the photo is
             undone, 0 (none) to 1.
         identity: Measures how alike each restored face and the face as it was are; None does not.
+        small_faces: What enlarges small faces before the model restores them: `auto` (`sparnet-x8`),
+            `off` (nothing), or the name, file or engine of a model that enlarges.
+        small_face_px: Which faces are small: those of at most so many px (`RestoredFace.size_px`).
+        background: What enlarges the photo around the faces, where `upscale_factor` is 2 or more: an
+            ONNX file (see `sparnet.background.BackgroundModel`) or any `Background`; None is Lanczos.
 
     Raises:
         WeightsError: If the model or detector is missing or damaged, or does not restore.
@@ -153,6 +163,9 @@ class Restorer:
         numbers: Sequence[int] | None = None,
         color_match: int | float = 0.7,
         identity: Similarity | None = None,
+        small_faces: str | Path | Engine = "auto",
+        small_face_px: int | float = SMALL_FACE_PX,
+        background: str | Path | Background | None = None,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
@@ -160,6 +173,8 @@ class Restorer:
             raise ValueError(f"upscale_factor must be from 1 to {LARGEST_FACTOR}, got {upscale_factor}")
         if aligned and upscale_factor != 1:
             raise ValueError("an aligned face is as large as the model makes it: upscale_factor must be 1")
+        if background is not None and upscale_factor == 1:
+            raise ValueError("a background's model enlarges the photo: upscale_factor must be 2 or more")
         for name, value in (("fidelity", fidelity), ("color_match", color_match)):
             if not 0 <= value <= 1:
                 raise ValueError(f"{name} must be from 0 to 1, got {value}")
@@ -184,6 +199,14 @@ class Restorer:
             raise WeightsError(
                 f"{self.info.name} enlarges tiny faces (sparnet upscale); it does not restore photos"
             )
+        self.small_face_px = small_face_px
+        self._open_enlarger = functools.partial(
+            open_engine, engine=engine, precision=precision, threads=threads
+        )
+        self._small_faces = small_faces
+        if small_faces not in ("auto", "off"):  # what the user names is opened, or refused, at once
+            _ = self._enlarger
+        self._background = None if background is None else open_background(background)
         self._detector: Detector | None = None
         if not aligned:
             least, usual = _DETECTED_PX
@@ -220,6 +243,42 @@ class Restorer:
             pass
         return self._finish(work)
 
+    def restore_stream(
+        self, images: Iterable[Image], *, detector: Detector | None = None
+    ) -> Iterator[RestoredPhoto]:
+        """Restore pictures in order, as the frames of a video, sharing batches in bounded memory.
+
+        Args:
+            images: The pictures, asked for when their turn comes.
+            detector: What finds their faces, each right after it was asked for; None is the restorer's.
+
+        Raises:
+            ImageError: If a picture is empty, or too large to be enlarged.
+        """
+        items = ((None, self._begin(Photo(pixels=image), detector)) for image in images)
+        for _, work in self._stream(items, None):
+            if isinstance(work, _Work):
+                yield self._finish(work)
+
+    @property
+    def detector(self) -> Detector:
+        """What finds the faces.
+
+        Raises:
+            ValueError: If pictures are aligned faces already.
+        """
+        if self._detector is None:
+            raise ValueError("aligned faces are not looked for")
+        return self._detector
+
+    def named_parts(self) -> dict[str, str]:
+        """Name what the restorer was put together of, for reports and for going on with work."""
+        small = self._small_faces
+        named = small if isinstance(small, str | Path) else small.info.name
+        background = self._background
+        path = getattr(background, "path", type(background).__name__)
+        return {"model": self.info.name, "small_faces": str(named), "background": str(path)}
+
     def restore_many(
         self, sources: Iterable[str | Path], *, on_face: OnFace | None = None
     ) -> Iterator[RestoredFile]:
@@ -238,6 +297,16 @@ class Restorer:
                 yield RestoredFile(path, None, work)
             else:
                 yield RestoredFile(path, self._finish(work), None)
+
+    @functools.cached_property
+    def _enlarger(self) -> SmallFaceEnlarger | None:
+        """What small faces are enlarged by, loaded when the first is met."""
+        model = self._small_faces
+        if isinstance(model, str | Path):
+            if model == "off" or (model == "auto" and DEFAULT_UPSCALE not in known_models()):
+                return None
+            model = self._open_enlarger(DEFAULT_UPSCALE if model == "auto" else model)
+        return SmallFaceEnlarger(model)
 
     def _open(self, sources: Iterable[str | Path]) -> "Iterator[_Item]":
         for source in sources:
@@ -273,12 +342,15 @@ class Restorer:
         self._run(tasks, on_face)
         yield from held
 
-    def _begin(self, photo: Photo) -> "_Work":
+    def _begin(self, photo: Photo, detector: Detector | None = None) -> "_Work":
         """Find and choose a photo's faces, and enlarge it; all that can fail happens here."""
         started = time.perf_counter()
         if photo.pixels.size == 0:
             raise ImageError("the picture is empty")
-        work = self._begin_face(photo) if self.aligned else self._begin_photo(photo)
+        if self.aligned:
+            work = self._begin_face(photo)
+        else:
+            work = self._begin_photo(photo, detector or self.detector)
         work.seconds = time.perf_counter() - started
         return work
 
@@ -292,10 +364,9 @@ class Restorer:
         face = Face((0.0, 0.0, float(width), float(height)), 1.0, template(width))
         return _Work(photo, [Chosen(1, face)], {}, {}, None)
 
-    def _begin_photo(self, photo: Photo) -> "_Work":
+    def _begin_photo(self, photo: Photo, detector: Detector) -> "_Work":
         height, width = photo.pixels.shape[:2]
-        detector = self._detector
-        faces = detector.detect(photo.pixels) if detector is not None else []
+        faces = detector.detect(photo.pixels)
         selection = select_faces(
             faces,
             (width, height),
@@ -318,10 +389,47 @@ class Restorer:
             places[one.number] = _Place(transform, side, square_in_photo(transform, side, shape, margin=1))
             chosen.append(one)
         if factor > 1:
-            canvas = enlarge(photo.pixels, factor)
+            canvas = self._enlarged(photo.pixels, list(places.values()))
         else:
             canvas = photo.pixels.copy() if chosen else photo.pixels
         return _Work(photo, chosen, places, done, canvas)
+
+    def _enlarged(self, pixels: Image, places: "Sequence[_Place]") -> np.ndarray:
+        """Enlarge a photo: by Lanczos where faces go, by the background's model elsewhere.
+
+        What is put in for a face is its difference to the plain photo, so that it must not meet another.
+        """
+        factor = self.upscale_factor
+        if self._background is None:
+            return enlarge(pixels, factor)
+        canvas = self._background.enlarge(pixels, factor)
+        for place in places:
+            left, top, right, bottom = place.rectangle
+            if right > left and bottom > top:
+                plain = _enlarged_part(pixels, factor, place.rectangle).astype(np.float32)
+                part = canvas[top:bottom, left:right]
+                mask = face_mask(place.seen_from(0, 0, 512), place.rectangle)[:, :, None]
+                part[:] = np.rint(part + mask * (plain - part)).astype(np.uint8)
+        return canvas
+
+    def _first_enlarged(
+        self, tasks: "Sequence[_Task]", aligned: "Sequence[AlignedFace]"
+    ) -> tuple[list[np.ndarray], list[str | None]]:
+        """Return what the model reads: small faces as the model for tiny faces makes them."""
+        share = SHARE_OF_SQUARE if self.aligned else 1
+        seen: list[np.ndarray] = [face.image for face in aligned]
+        names: list[str | None] = [None for _ in tasks]
+        small = [
+            index
+            for index, task in enumerate(tasks)
+            if task.chosen.face.size_px * share <= self.small_face_px
+        ]
+        if small and self._small_faces != "off" and self._enlarger is not None:
+            pairs = [(tasks[index].work.photo.pixels, aligned[index]) for index in small]
+            for index, made in zip(small, self._enlarger.run(pairs), strict=True):
+                if made is not None:
+                    seen[index], names[index] = made, self._enlarger.info.name
+        return seen, names
 
     def _run(self, tasks: "Sequence[_Task]", on_face: OnFace | None) -> None:
         """Restore a batch of faces and put each into its photo."""
@@ -330,14 +438,15 @@ class Restorer:
         started = time.perf_counter()
         side = self.info.input_size
         if self.aligned:
-            aligned = [resize_bicubic(task.work.photo.pixels, side, side) for task in tasks]
+            aligned = [_whole(task.work.photo.pixels, side) for task in tasks]
         else:
-            aligned = [align(task.work.photo.pixels, task.chosen.face, side).image for task in tasks]
-        made = self.engine.run(np.stack(aligned))
+            aligned = [align(task.work.photo.pixels, task.chosen.face, side) for task in tasks]
+        seen, enlarged_by = self._first_enlarged(tasks, aligned)
+        made = self.engine.run(np.stack(seen))
         share = (time.perf_counter() - started) / len(tasks)
-        for task, read, sr in zip(tasks, aligned, made, strict=True):
+        for task, face_read, enlarger, sr in zip(tasks, aligned, enlarged_by, made, strict=True):
             started = time.perf_counter()
-            work, number = task.work, task.chosen.number
+            work, number, read = task.work, task.chosen.number, face_read.image
             restored = mix(read, sr, self.fidelity)
             if self.aligned:
                 work.canvas = restored
@@ -347,6 +456,7 @@ class Restorer:
                 _report(number, task.chosen.face),
                 aligned=read,
                 restored=restored,
+                enlarged_by=enlarger,
                 identity=None if self.identity is None else self.identity(restored, _resize(read, len(sr))),
                 seconds=share + time.perf_counter() - started,
             )
@@ -451,12 +561,8 @@ def enlarge(image: Image, factor: int) -> UInt8[np.ndarray, "h2 w2 3"]:
     Raises:
         ImageError: If the result has more than `sparnet.image.MAX_PIXELS` pixels.
     """
+    check_enlarged_size(image, factor)
     height, width = image.shape[:2]
-    if height * width * factor**2 > MAX_PIXELS:
-        size = f"{width * factor:,} x {height * factor:,}"
-        raise ImageError(
-            f"enlarged {factor} times it has {size} pixels, more than {MAX_PIXELS:,}; enlarge it less"
-        )
     result = np.empty((height * factor, width * factor, 3), dtype=np.uint8)
     rows = max(1, _BAND_PIXELS // (width * factor**2))
     reach = 3  # source px that Lanczos reads on each side
@@ -579,6 +685,24 @@ def _report(number: int, face: Face, skipped: str | None = None) -> RestoredFace
 
 def _meet(one: Rectangle, other: Rectangle) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
+
+
+def _whole(picture: Image, side: int) -> AlignedFace:
+    """Take a picture that is an aligned face as cut out of itself."""
+    factor = side / len(picture)
+    shift = 0.5 * factor - 0.5
+    transform = np.array([[factor, 0, shift], [0, factor, shift]])
+    return AlignedFace(resize_bicubic(picture, side, side), transform)
+
+
+def _enlarged_part(image: Image, factor: int, rectangle: Rectangle) -> UInt8[np.ndarray, "h2 w2 3"]:
+    """Enlarge by Lanczos only what a rectangle of the enlarged picture shows."""
+    left, top, right, bottom = rectangle
+    reach = 3  # source px that Lanczos reads on each side
+    x, y = max(0, left // factor - reach), max(0, top // factor - reach)
+    part = image[y : -(-bottom // factor) + reach, x : -(-right // factor) + reach]
+    large = enlarge(np.ascontiguousarray(part), factor)
+    return large[top - y * factor : bottom - y * factor, left - x * factor : right - x * factor]
 
 
 def _resize(face: UInt8[np.ndarray, "a a 3"], size: int) -> UInt8[np.ndarray, "r r 3"]:

@@ -95,6 +95,17 @@ def restore(
         bool, typer.Option("--overwrite/--skip-existing", help="What to do where a result is there already.")
     ] = True,
     batch_size: Annotated[int, typer.Option(min=1, help="Faces at once; memory grows with it.")] = 4,
+    quality: Annotated[
+        int, typer.Option(min=1, max=100, help="Of photos written as JPEG, WebP, AVIF or HEIC.")
+    ] = 95,
+    small_faces: Annotated[
+        str,
+        typer.Option(metavar="auto|off|MODEL", help="Enlarges faces of up to 24 px first; auto: sparnet-x8."),
+    ] = "auto",
+    background_model: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.onnx", help="Enlarges all but the faces, with -s.", show_default=False),
+    ] = None,
     detector: Annotated[
         str, typer.Option(metavar="mtcnn|FILE.onnx", help="What finds faces; a file of YuNet.")
     ] = "mtcnn",
@@ -111,6 +122,10 @@ def restore(
     numbers = _parse_faces(faces)
     if "/" in suffix or "\\" in suffix:
         raise typer.BadParameter(f"must be part of a name, got {suffix!r}", param_hint="--suffix")
+    if background_model is not None and upscale_factor == 1:
+        raise typer.BadParameter(
+            "needs -s 2 or more, by how much to enlarge", param_hint="--background-model"
+        )
     if aligned:
         given = {
             "--upscale-factor": upscale_factor != 1, "--only-center-face": only_center_face,
@@ -151,10 +166,12 @@ def restore(
             min_face_px=min_face_px,
             numbers=numbers,
             identity=_open_identity() if identity else None,
+            small_faces=small_faces,
+            background=background_model,
         )
         make_output_folder(output)
         facts["model"] = restorer.info.name
-        _restore_all(batch, restorer, save_faces=save_faces)
+        _restore_all(batch, restorer, save_faces=save_faces, quality=quality)
     if verbose and not as_json:
         _tell_photos(batch)
     batch.tell_notes()
@@ -188,7 +205,7 @@ def _open_identity() -> "Similarity":
     return measure
 
 
-def _restore_all(batch: Batch, restorer: "Restorer", *, save_faces: bool) -> None:
+def _restore_all(batch: Batch, restorer: "Restorer", *, save_faces: bool, quality: int) -> None:
     """Restore all photos and write each as soon as it is done."""
     from sparnet.errors import ImageError
 
@@ -200,13 +217,13 @@ def _restore_all(batch: Batch, restorer: "Restorer", *, save_faces: bool) -> Non
                 batch.fail(str(made.error))
             else:
                 try:
-                    _write(batch, restorer, jobs[made.source], made.result)
+                    _write(batch, restorer, jobs[made.source], made.result, quality)
                 except ImageError as error:
                     batch.fail(str(error))
             advance()
 
 
-def _write(batch: Batch, restorer: "Restorer", job: Job, made: "RestoredPhoto") -> None:
+def _write(batch: Batch, restorer: "Restorer", job: Job, made: "RestoredPhoto", quality: int) -> None:
     """Write a photo and report it.
 
     Raises:
@@ -217,7 +234,7 @@ def _write(batch: Batch, restorer: "Restorer", job: Job, made: "RestoredPhoto") 
 
     copied = not made.is_changed and _copy(job, made.photo.format)
     if not copied:
-        write_photo(job.target, made.photo)
+        write_photo(job.target, made.photo, quality=quality)
     if job.comparison is not None:
         boxes = draw_boxes(made.photo.pixels, made.faces, upscale_factor=restorer.upscale_factor)
         profile = None if made.photo.is_gray else made.photo.icc_profile  # the boxes have colours
@@ -269,6 +286,7 @@ def _describe(face: "RestoredFace") -> dict[str, Any]:
         "size_px": round(face.size_px, 2),
         "points": [[round(x, 2), round(y, 2)] for x, y in face.points.tolist()],
         "skipped": face.skipped,
+        "enlarged_by": face.enlarged_by,
         "seconds": round(face.seconds, 4),
         "identity": None if face.identity is None else round(face.identity, 4),
     }
@@ -307,9 +325,10 @@ def _tell_photos(batch: Batch) -> None:
             left, top, right, bottom = (round(edge) for edge in face["box"])
             what = f"left as it is: {face['skipped']}" if face["skipped"] else f"{face['seconds']:.2f} s"
             alike = "" if face["identity"] is None else f", identity {face['identity']:.3f}"
+            first = f", enlarged by {face['enlarged_by']} first" if face["enlarged_by"] else ""
             typer.echo(
                 f"  face {face['number']}: {face['size_px']:.0f} px at {left},{top}-{right},{bottom}, "
-                f"score {face['score']:.3f}, {what}{alike}"
+                f"score {face['score']:.3f}, {what}{first}{alike}"
             )
 
 

@@ -62,7 +62,7 @@ def align(image: UInt8[np.ndarray, "h w 3"], face: Face, size: int = 512) -> Ali
     if size < 1:
         raise ValueError(f"size must be positive, got {size}")
     transform = fit_similarity(face.points, template(size))
-    return AlignedFace(_warp(image, transform, size), transform)
+    return AlignedFace(cut_out(image, transform, size), transform)
 
 
 def template(size: int) -> Float[np.ndarray, "5 2"]:
@@ -150,9 +150,19 @@ def square_in_photo(
     return left, top, right, bottom
 
 
-def _warp(
+def cut_out(
     image: UInt8[np.ndarray, "h w 3"], transform: Float[np.ndarray, "2 3"], size: int
 ) -> UInt8[np.ndarray, "s s 3"]:
+    """Cut a square out of a photo by a transform; see `align`, which finds one for a face.
+
+    Args:
+        image: The photo.
+        transform: Similarity from px of the photo to px of the square.
+        size: Side of the square in px.
+
+    Raises:
+        AlignmentError: If the square lies outside the photo.
+    """
     factor = scale_of(transform)
     margin = int(np.ceil(4 * max(1.0, 1 / factor)))  # a bicubic kernel reads 2 px on each side
     left, top, right, bottom = square_in_photo(transform, size, image.shape, margin=margin)

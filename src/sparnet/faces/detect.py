@@ -380,7 +380,13 @@ def _open_stage(path: Path, threads: int | None) -> openvino.CompiledModel:
         prepare.input().model().set_layout(openvino.Layout("NWHC"))  # the weights come from MATLAB
         # float32 also where the CPU has bfloat16: a photo has the same faces on every machine. No
         # pinning: beside other work, a thread tied to a busy core makes a search of 1 s last 25 s.
-        options: dict[str, object] = {"INFERENCE_PRECISION_HINT": "f32", "ENABLE_CPU_PINNING": False}
+        options: dict[str, object] = {
+            "INFERENCE_PRECISION_HINT": "f32",
+            "ENABLE_CPU_PINNING": False,
+            # Kernels are kept for so many sizes of picture. By default for 5000: memory would grow by
+            # 0.5 MB a photo, for as long as photos come.
+            "CPU_RUNTIME_CACHE_CAPACITY": 64,
+        }
         if threads is not None:
             options["INFERENCE_NUM_THREADS"] = threads
         return core.compile_model(prepare.build(), "CPU", options)

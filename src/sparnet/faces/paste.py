@@ -89,6 +89,16 @@ def paste_all(
 Rectangle = tuple[int, int, int, int]
 
 
+def face_mask(to_template: Float[np.ndarray, "2 3"], rectangle: Rectangle) -> Float32[np.ndarray, "h w"]:
+    """Return how much of a face pasted goes into the px of a rectangle, 0 to 1.
+
+    Args:
+        to_template: From px of the photo to px of the aligned square of 512 px.
+        rectangle: Left, top, right and bottom of the photo's px.
+    """
+    return _look_up(_mask_picture(512), to_template, rectangle, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)
+
+
 class _Mask:
     """How much of one face goes into the photo, pixel by pixel."""
 
@@ -110,7 +120,7 @@ class _Mask:
 
     def over(self, strip: Rectangle) -> Float32[np.ndarray, "h w"]:
         """Return weights 0..1 for the photo's px in a rectangle."""
-        return _look_up(_mask_picture(512), self.to_template, strip, cv2.INTER_LINEAR, cv2.BORDER_CONSTANT)
+        return face_mask(self.to_template, strip)
 
 
 class _Difference:
