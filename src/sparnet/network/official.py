@@ -6,6 +6,7 @@ used. The files themselves are CC BY-NC-SA 4.0.
 
 import pickle
 import re
+import struct
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -35,6 +36,21 @@ _BLOCK_PARTS = {"scale_conv.conv": "conv2d", "norm": "norm.norm", "activation": 
 _BODY_PX: dict[str, int] = {"batch": 16, "instance": 32, "none": 16}
 """Side of the body's maps: the batch-normalised networks are for 128 px, SPARNetHD for 512."""
 _MOST_NAMES = 5
+UNREADABLE = (
+    pickle.UnpicklingError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zipfile.BadZipFile,
+)
+"""What torch.load raises on damaged files, besides OSError."""
 
 
 def load_official(source: str | Path | Mapping[str, Tensor], *, image_size: int | None = None) -> SPARNet:
@@ -81,7 +97,7 @@ def read_pth(path: Path) -> Mapping[str, object]:
         raise WeightsError(f"{path}: cannot be read ({error.strerror})") from None
     except pickle.UnpicklingError:
         raise WeightsError(f"{path}: not a plain file of tensors, or one that holds code; refused") from None
-    except (RuntimeError, EOFError, zipfile.BadZipFile, ValueError, KeyError, IndexError, TypeError):
+    except UNREADABLE:
         raise WeightsError(f"{path}: not a .pth file, or a damaged one") from None
     if not isinstance(content, Mapping):
         raise WeightsError(f"{path}: expected a dict of tensors, got {type(content).__name__}")
