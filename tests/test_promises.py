@@ -24,6 +24,7 @@ PUBLIC = [
     "psnr_y",
     "read_image",
     "restore",
+    "restore_video",
     "ssim_y",
     "upscale",
     "write_image",

@@ -93,8 +93,8 @@ def test_the_network_for_tiny_faces_reads_faces_framed_as_it_knows_them():
         assert np.hypot(*middle) < 4, "within 4 of 128 px"
 
 
-@pytest.mark.parametrize(("size_px", "first"), [(20, "tiny"), (24, "tiny"), (26, None), (60, None)])
-def test_faces_of_up_to_24_px_are_enlarged_first(size_px, first):
+@pytest.mark.parametrize(("size_px", "first"), [(12, "tiny"), (16, "tiny"), (17, None), (60, None)])
+def test_faces_of_up_to_16_px_are_enlarged_first(size_px, first):
     photo = smooth()
     tiny = StubEngine(inverted, task="upscale", size=32, name="tiny")
     engine = StubEngine()
@@ -118,7 +118,7 @@ def test_faces_of_up_to_24_px_are_enlarged_first(size_px, first):
 
 def test_only_the_small_faces_of_a_batch_are_enlarged():
     tiny = StubEngine(inverted, task="upscale", size=32, name="tiny")
-    faces = [face_at(110, 60, 80), face_at(40, 60, 40), face_at(20, 100, 44)]
+    faces = [face_at(110, 60, 80), face_at(40, 60, 28), face_at(20, 100, 32)]
     restorer = Restorer(StubEngine(), detector=StubDetector(*faces), small_faces=tiny)
     assert [face.enlarged_by for face in restorer.restore(smooth()).faces] == [None, "tiny", "tiny"]
     assert [len(batch) for batch in tiny.given] == [2]
@@ -133,7 +133,7 @@ def test_which_faces_are_small_can_be_said():
 
 
 def test_it_can_be_switched_off():
-    restorer = Restorer(StubEngine(), detector=StubDetector(face_at(80, 60, 40)), small_faces="off")
+    restorer = Restorer(StubEngine(), detector=StubDetector(face_at(80, 60, 30)), small_faces="off")
     photo = smooth()
     made = restorer.restore(photo)
     np.testing.assert_array_equal(made.image, photo)
@@ -141,11 +141,11 @@ def test_it_can_be_switched_off():
 
 
 def test_the_shipped_model_enlarges_small_faces_unless_told_otherwise():
-    face = PIL.Image.fromarray(read_image(EXAMPLE)).resize((30, 30), PIL.Image.Resampling.BICUBIC)
+    face = PIL.Image.fromarray(read_image(EXAMPLE)).resize((28, 28), PIL.Image.Resampling.BICUBIC)
     photo = np.full((80, 80, 3), 90, dtype=np.uint8)
-    photo[25:55, 25:55] = np.array(face)
+    photo[26:54, 26:54] = np.array(face)
     engine = StubEngine(size=128)
-    made = Restorer(engine, detector=StubDetector(face_at(39.5, 39, 34))).restore(photo, keep_faces=True)
+    made = Restorer(engine, detector=StubDetector(face_at(39.5, 39, 32))).restore(photo, keep_faces=True)
     assert made.faces[0].enlarged_by == "sparnet-x8"
     read = made.faces[0].aligned
     assert read is not None
@@ -157,7 +157,7 @@ def sharpness(picture):
     return np.abs(np.diff(gray, n=2, axis=0)).mean() + np.abs(np.diff(gray, n=2, axis=1)).mean()
 
 
-@pytest.mark.parametrize(("side", "first"), [(30, "tiny"), (40, None)])
+@pytest.mark.parametrize(("side", "first"), [(21, "tiny"), (24, None)])
 def test_an_aligned_picture_of_a_small_face_is_enlarged_first(side, first):
     tiny = StubEngine(inverted, task="upscale", size=32, name="tiny")
     restorer = Restorer(StubEngine(), aligned=True, small_faces=tiny)

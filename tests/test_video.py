@@ -114,7 +114,8 @@ def read_clip(path):
 
 
 def restorer(engine=None, **options):
-    return Restorer(engine or StubEngine(), detector=StubDetector(), color_match=0, **options)
+    options = {"color_match": 0, "small_faces": "off", **options}
+    return Restorer(engine or StubEngine(), detector=StubDetector(), **options)
 
 
 def test_faces_are_restored_and_sound_times_and_codec_kept(tmp_path):
@@ -151,7 +152,9 @@ def test_a_turned_video_stays_turned_and_its_faces_are_found_upright(tmp_path, r
     make_clip(tmp_path / "a.mp4", rotation=rotation)
     detector = StubDetector()
     restore_video(
-        tmp_path / "a.mp4", tmp_path / "out.mp4", Restorer(StubEngine(), detector=detector, color_match=0)
+        tmp_path / "a.mp4",
+        tmp_path / "out.mp4",
+        Restorer(StubEngine(), detector=detector, color_match=0, small_faces="off"),
     )
     before, after = read_clip(tmp_path / "a.mp4"), read_clip(tmp_path / "out.mp4")
     assert abs(before[3]["rotation"]) == abs(rotation)
@@ -173,8 +176,6 @@ def test_a_turned_video_stays_turned_and_its_faces_are_found_upright(tmp_path, r
     ],
 )
 def test_the_codecs_family_is_kept(tmp_path, codec, suffix, name):
-    if codec == "mjpeg":
-        pytest.importorskip("av")
     path = tmp_path / f"a{suffix}"
     with av.open(str(path), "w") as container:
         video = container.add_stream(codec, rate=25)
@@ -391,3 +392,63 @@ def test_a_real_face_is_found_and_restored_in_every_frame(tmp_path):
         container.mux(video.encode(None))
     made = restore_video(tmp_path / "a.mp4", tmp_path / "out.mp4", Restorer(StubEngine(), threads=1))
     assert (made.frames, made.faces, made.tracks) == (8, 8, 1)
+
+
+# The program
+
+
+@pytest.fixture
+def restore(sparnet_cli, monkeypatch):
+    from sparnet import restoration
+
+    monkeypatch.setattr(restoration, "open_engine", lambda *_, **__: StubEngine())
+    monkeypatch.setattr(restoration, "open_detector", lambda *_, **__: StubDetector())
+    return lambda *words: sparnet_cli("restore", *words, "-m", "stub.onnx", "--small-faces", "off")
+
+
+def test_the_program_takes_videos_and_photos_together(tmp_path, restore):
+    import json
+
+    from sparnet.image import write_image
+
+    make_clip(tmp_path / "clip.mp4", frames=3)
+    write_image(tmp_path / "a.png", background(96, 64, 0))
+    (tmp_path / "bad.mov").write_text("no video")
+    words = (tmp_path / "clip.mp4", tmp_path / "a.png", tmp_path / "bad.mov", "-o", tmp_path / "out")
+    ended = restore(*words, "--suffix", "_new", "--json")
+    report = json.loads(ended.out)
+    assert (ended.code, len(report["failed"]), len(report["done"])) == (1, 1, 1)
+    assert report["failed"][0].startswith(f"{tmp_path / 'bad.mov'}: not a video that can be read")
+    (entry,) = report["videos"]
+    assert (entry["frames"], entry["faces"], entry["tracks"], entry["notes"]) == (3, 3, 1, [])
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a_new.png", "clip_new.mp4"]
+
+
+def test_the_program_says_what_became_of_a_video(tmp_path, restore):
+    make_clip(tmp_path / "clip.mp4", frames=3)
+    ended = restore(tmp_path / "clip.mp4", "-o", tmp_path / "out")
+    target = tmp_path / "out" / "clip.mp4"
+    assert (ended.code, ended.err) == (0, "")
+    assert ended.out == f"{tmp_path / 'clip.mp4'} -> {target}: 3 frames, 3 faces of 1 followed restored\n"
+    changed = target.stat().st_mtime_ns
+    again = restore(tmp_path / "clip.mp4", "-o", tmp_path / "out", "--skip-existing")
+    assert (again.code, again.out) == (0, "1 there already, left alone\n")
+    assert target.stat().st_mtime_ns == changed
+    over = restore(tmp_path / "clip.mp4", "-o", tmp_path)
+    assert (over.code, len(over.errors)) == (1, 1)
+    assert "would be overwritten; name another folder" in over.err
+
+
+@pytest.mark.parametrize("option", [["--aligned"], ["--faces", "1"], ["--draw-boxes"], ["--save-faces"]])
+def test_options_of_photos_are_refused_for_videos(tmp_path, restore, option):
+    make_clip(tmp_path / "clip.mp4", frames=2, sound=False)
+    ended = restore(tmp_path / "clip.mp4", "-o", tmp_path / "out", *option)
+    assert ended.code == 2
+    assert "does not go with a video" in ended.err
+
+
+def test_the_suffixes_that_the_program_knows_are_those_that_are_written():
+    from sparnet.cli import video as of_cli
+    from sparnet.video import VIDEO_SUFFIXES
+
+    assert set(VIDEO_SUFFIXES) == of_cli.VIDEO_SUFFIXES

@@ -19,6 +19,7 @@ _PUBLIC = {
     "psnr_y": "sparnet.metrics.y_sparnet",
     "read_image": "sparnet.image",
     "restore": "sparnet.restoration",
+    "restore_video": "sparnet.video",
     "ssim_y": "sparnet.metrics.y_sparnet",
     "upscale": "sparnet.upscaling",
     "write_image": "sparnet.image",
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from sparnet.restoration import restore as restore
     from sparnet.upscaling import Upscaler as Upscaler
     from sparnet.upscaling import upscale as upscale
+    from sparnet.video import restore_video as restore_video
 
 
 def __getattr__(name: str) -> Any:

@@ -1,7 +1,7 @@
 """Faces so small that the network for tiny faces sees them first.
 
-A network that restores was trained on bad faces of some size; of a face of 24 px it is given a
-picture of 512 px in which every pixel is 20 wide. A network that enlarges was trained on just such
+A network that restores was trained on bad faces of some size; of a face of 16 px it is given a
+picture of 512 px in which every pixel is 24 wide. A network that enlarges was trained on just such
 faces. Where a face is small, its aligned square is therefore first filled with what the latter makes
 of it, and the restoring network reads that. What is put back into the photo is still the difference
 to the photo as it was.
@@ -19,8 +19,10 @@ from sparnet.errors import WeightsError
 from sparnet.faces.align import AlignedFace, AlignmentError, cut_out, fit_similarity, template
 from sparnet.image import AnyImage
 
-SMALL_FACE_PX = 24
-"""Faces whose box has a longer side of at most so many px are enlarged first."""
+SMALL_FACE_PX = 16
+"""Faces whose box has a longer side of at most so many px are enlarged first. Up to here what
+`sparnet-x8` makes is more like the person than plain enlargement is, and from 24 px on less: it was
+trained on faces of 14 px. See docs/photos.md and benchmarks/small_faces.py."""
 SHARE_OF_SQUARE = 0.74
 """Longer side of a face's box over the side of its aligned square, by the 149 faces of `_POINTS_128`."""
 

@@ -363,3 +363,40 @@ def test_identity_is_measured_on_request(photos, restore, tmp_path, monkeypatch)
     monkeypatch.setattr(identity, "IdentityCosine", Cosine)
     ended = restore(photos / "anna.png", "-o", tmp_path / "out", "--identity", "--json")
     assert json.loads(ended.out)["done"][0]["faces"][0]["identity"] > 1
+
+
+def test_a_smaller_quality_makes_a_smaller_file(photos, restore, tmp_path):
+    sizes = []
+    for quality in (30, 95):
+        restore(photos / "anna.png", "-o", tmp_path / str(quality), "--ext", "jpg", "--quality", quality)
+        sizes.append((tmp_path / str(quality) / "anna.jpg").stat().st_size)
+    assert sizes[0] < sizes[1] / 2
+    assert restore(photos, "-o", tmp_path / "no", "--quality", 0).code == 2
+
+
+def test_an_animated_gif_gives_its_first_frame_and_says_so(restore, tmp_path):
+    from PIL import Image
+
+    frames = [Image.fromarray(picture(faces=1, seed=seed)) for seed in (1, 2)]
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    ended = restore(tmp_path / "moving.gif", "-o", tmp_path / "out")
+    assert ended.code == 0
+    assert ended.errors == [f"sparnet: {tmp_path / 'moving.gif'}: animated: only the first frame is used"]
+    assert names(tmp_path / "out") == ["moving.png"]
+    with Image.open(tmp_path / "moving.gif") as moving:
+        first = np.array(moving.convert("RGB"))
+    np.testing.assert_array_equal(read_image(tmp_path / "out" / "moving.png")[:, 150:], first[:, 150:])
+
+
+def test_heic_goes_through_the_program(restore, tmp_path):
+    pytest.importorskip("pillow_heif", reason="needs the extra [heic]")
+    smooth = np.full((150, 300, 3), 90, dtype=np.uint8)
+    smooth[:32, :32] = 21
+    write_image(tmp_path / "phone.heic", smooth)
+    ended = restore(tmp_path / "phone.heic", "-o", tmp_path / "out", "--json")
+    assert ended.code == 0, ended.err
+    made = read_photo(tmp_path / "out" / "phone.heic")
+    assert made.format == "HEIF"
+    assert len(json.loads(ended.out)["done"][0]["faces"]) == 1
+    assert made.pixels[80, 60].mean() > 100
+    assert np.abs(made.pixels[:, 150:].astype(int) - 90).max() <= 2

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
     from sparnet.image import FoundPicture
 
 Pictures = Annotated[
@@ -208,12 +210,24 @@ def print_json(value: object) -> None:
 @contextmanager
 def progress_bar(description: str, total: int) -> Iterator[Callable[[], None]]:
     """Show progress on a terminal and nothing in a pipe; yields a function to call after each picture."""
+    with _progress(description, total, disable=total < 2) as (progress, task):
+        yield lambda: progress.advance(task)
+
+
+@contextmanager
+def progress_to(description: str) -> Iterator[Callable[[int, int | None], None]]:
+    """Show progress as `progress_bar`; yields a function to call with what is done, and of how many."""
+    with _progress(description, None, disable=False) as (progress, task):
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextmanager
+def _progress(description: str, total: int | None, *, disable: bool) -> "Iterator[tuple[Progress, TaskID]]":
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     # Not the console's own opinion: FORCE_COLOR, which CI services set, makes a terminal of a pipe.
-    disable = total < 2 or not sys.stderr.isatty()
+    disable = disable or not sys.stderr.isatty()
     with Progress(*columns, console=Console(stderr=True), disable=disable) as progress:
-        task = progress.add_task(description, total=total)
-        yield lambda: progress.advance(task)
+        yield progress, progress.add_task(description, total=total)

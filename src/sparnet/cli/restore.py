@@ -19,9 +19,11 @@ from sparnet.cli.batch import (
     Verbose,
     find_jobs,
     make_output_folder,
+    print_json,
     progress_bar,
 )
 from sparnet.cli.upscale import Engine, EngineName, Model
+from sparnet.cli.video import name_results, restore_videos, split_videos
 
 if TYPE_CHECKING:
     from sparnet.image import Photo
@@ -100,7 +102,7 @@ def restore(
     ] = 95,
     small_faces: Annotated[
         str,
-        typer.Option(metavar="auto|off|MODEL", help="Enlarges faces of up to 24 px first; auto: sparnet-x8."),
+        typer.Option(metavar="auto|off|MODEL", help="Enlarges faces of up to 16 px first; auto: sparnet-x8."),
     ] = "auto",
     background_model: Annotated[
         Path | None,
@@ -114,12 +116,21 @@ def restore(
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> None:
-    """Restore the faces of photos: old, blurred, noisy, small ones.
+    """Restore the faces of photos, or of videos: old, blurred, noisy, small ones.
 
     The rest of a photo stays as it is, and so do its format, transparency, colour profile and EXIF.
     A photo without a face is copied. For tiny faces cut out of photos use `sparnet upscale`.
+    A video (.mp4, .mov, .mkv, ...) is named by itself; run again, it goes on where it was stopped.
     """
     numbers = _parse_faces(faces)
+    videos, photos = split_videos(photos)
+    if videos:
+        of_photos = {
+            "--aligned": aligned, "--faces": faces is not None, "--draw-boxes": draw_boxes,
+            "--save-faces": save_faces, "--identity": identity,
+        }  # fmt: skip
+        for option in (option for option, is_given in of_photos.items() if is_given):
+            raise typer.BadParameter("does not go with a video", param_hint=option)
     if "/" in suffix or "\\" in suffix:
         raise typer.BadParameter(f"must be part of a name, got {suffix!r}", param_hint="--suffix")
     if background_model is not None and upscale_factor == 1:
@@ -149,7 +160,12 @@ def restore(
     existing = [] if overwrite else [job for job in batch.jobs if job.target.is_file()]
     batch.jobs = [job for job in batch.jobs if job not in existing]
     facts: dict[str, object] = {"existing": [str(job.source) for job in existing]}
-    if batch.jobs:
+    clips = name_results(videos, batch, suffix)
+    left = [] if overwrite else [clip for clip in clips if clip[1].is_file()]
+    clips = [clip for clip in clips if clip not in left]
+    if videos:
+        facts |= {"existing": [*(str(job.source) for job in existing), *(str(source) for source, _ in left)]}
+    if batch.jobs or clips:
         from sparnet.restoration import Restorer
         from sparnet.weights.catalog import DEFAULT_RESTORE
 
@@ -171,12 +187,21 @@ def restore(
         )
         make_output_folder(output)
         facts["model"] = restorer.info.name
-        _restore_all(batch, restorer, save_faces=save_faces, quality=quality)
+        if batch.jobs:
+            _restore_all(batch, restorer, save_faces=save_faces, quality=quality)
+        if clips:
+            facts["videos"] = restore_videos(clips, batch, restorer, as_json=as_json)
     if verbose and not as_json:
         _tell_photos(batch)
     batch.tell_notes()
-    if existing and not as_json:
-        typer.echo(f"{len(existing)} there already, left alone")
+    if (existing or left) and not as_json:
+        typer.echo(f"{len(existing) + len(left)} there already, left alone")
+    if videos and not photos:  # each has said what became of it
+        if as_json:
+            print_json({**facts, "done": [], "failed": batch.failures})
+        if batch.failures:
+            raise typer.Exit(1)
+        return
     count = sum(face["skipped"] is None for entry in batch.done for face in entry["faces"])
     batch.finish("photo", f"with {count} face{'' if count == 1 else 's'} restored", as_json=as_json, **facts)
 

@@ -434,17 +434,20 @@ def _suppress(
         Indices of the boxes kept, the surest first.
     """
     order = np.argsort(-scores, kind="stable")
-    areas = np.prod(np.maximum(boxes[:, 2:] - boxes[:, :2], 0), axis=1)
+    # One row an edge, the surest first: a photo has thousands of boxes, and this is a loop.
+    left = np.ascontiguousarray(boxes[order].T)
+    areas = np.maximum(left[2] - left[0], 0) * np.maximum(left[3] - left[1], 0)
     kept = []
     while order.size:
-        first, rest = order[0], order[1:]
-        kept.append(first)
-        low = np.maximum(boxes[first, :2], boxes[rest, :2])
-        high = np.minimum(boxes[first, 2:], boxes[rest, 2:])
-        shared = np.prod(np.maximum(high - low, 0), axis=1)
-        smaller = np.minimum(areas[first], areas[rest])
-        whole = smaller if of_smaller else areas[first] + areas[rest] - shared
-        order = rest[shared <= limit * whole]
+        kept.append(order[0])
+        first, area = left[:, :1], areas[0]
+        left, areas, order = left[:, 1:], areas[1:], order[1:]
+        width = np.minimum(first[2], left[2]) - np.maximum(first[0], left[0])
+        height = np.minimum(first[3], left[3]) - np.maximum(first[1], left[1])
+        shared = np.maximum(width, 0) * np.maximum(height, 0)
+        whole = np.minimum(area, areas) if of_smaller else area + areas - shared
+        stays = shared <= limit * whole
+        left, areas, order = left[:, stays], areas[stays], order[stays]
     return np.array(kept, dtype=np.int64)
 
 
