@@ -15,7 +15,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sparnet.errors import RecipeError
 
-
 LARGEST_TOML_BYTES = 1_000_000
 """More is not read; a recipe has a few thousand."""
 

@@ -10,7 +10,7 @@ import torch
 
 from sparnet.errors import WeightsError
 from sparnet.files import replacing
-from sparnet.network.official import UNREADABLE
+from sparnet.network.official import UNREADABLE, load_tensors
 
 _DIGEST_BYTES = 32
 KEEP_STATES = 2
@@ -57,7 +57,7 @@ class TrainState:
         if hashlib.sha256(body).digest() != digest:
             raise WeightsError(f"{path}: damaged or half-written (its checksum does not match)")
         try:
-            saved = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+            saved: Any = load_tensors(io.BytesIO(body))
             return cls(images_seen=saved["images_seen"], modules=saved["modules"])
         except UNREADABLE as error:
             reason = str(error).split("\n", 1)[0].strip()
