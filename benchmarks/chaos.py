@@ -154,7 +154,13 @@ class Disk:
 
     def resize(self, size: int) -> None:
         """Give it room for so many bytes."""
-        self._mount("-o", f"remount,size={max(4096, size)}", str(self.folder))
+        for more in range(100):  # what is there takes whole pages, and folders take some too
+            try:
+                self._mount("-o", f"remount,size={max(4096, size) + 4096 * more}", str(self.folder))
+            except subprocess.CalledProcessError:
+                continue
+            return
+        raise RuntimeError(f"{self.folder} cannot be made {size} bytes large")
 
     def protect(self, *, on: bool) -> bool:
         """Make it read-only or not; False if a file is open for writing, so that it cannot be."""

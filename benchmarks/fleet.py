@@ -121,7 +121,8 @@ def check(folder: Path, model: Path, count: int, damaged: set[str], workers: int
         return [*problems, f"the second run ended with {again.returncode}: {again.stderr[-500:]}"]
     report = json.loads(again.stdout)
     print(
-        f"again: {report['existing']} left alone, {report['done']} restored, {len(report['failures'])} failed, "
+        f"again: {report['existing']} left alone, {report['done']} restored, "
+        f"{len(report['failures'])} failed, "
         f"{report['seconds']:.0f} s",
         flush=True,
     )

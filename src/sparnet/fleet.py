@@ -261,7 +261,7 @@ def open_place(place: str | Path) -> "tuple[pyarrow.fs.FileSystem, str]":
 def as_uri(place: str | Path) -> str:
     """Undo what `Path` does to a URI: `s3:/bucket` is `s3://bucket`."""
     text = re.sub(r"^([a-z][a-z0-9+.-]+):/+", r"\1://", str(place))
-    return "/" + text.removeprefix("file://") if text.startswith("file://") else text
+    return "/" + text.removeprefix("file://").lstrip("/") if text.startswith("file://") else text
 
 
 def restore_on_ray(

@@ -118,32 +118,14 @@ def _class_names(file: IO[bytes]) -> Iterator[str]:
         file.seek(0)
         for _ in range(_PICKLES):  # the format before: a number, a version, the system, the tensors, keys
             yield from _names_in(file)
-    except (
-        ValueError,
-        LookupError,
-        EOFError,
-        RuntimeError,
-        NotImplementedError,
-        zipfile.BadZipFile,
-        zlib.error,
-    ):
+    except (*UNREADABLE, NotImplementedError, zlib.error):
         return  # damaged: torch says how
 
 
 def _names_in(file: IO[bytes]) -> Iterator[str]:
-    texts = (
-        "BINUNICODE",
-        "SHORT_BINUNICODE",
-        "BINUNICODE8",
-        "UNICODE",
-        "STRING",
-        "BINSTRING",
-        "SHORT_BINSTRING",
-    )
     for operation, argument, _ in pickletools.genops(file):
-        if operation.name in ("GLOBAL", "INST") or (
-            operation.name in texts and len(argument) > _LONGEST_NAME
-        ):
+        is_text = "STRING" in operation.name or "UNICODE" in operation.name
+        if operation.name in ("GLOBAL", "INST") or (is_text and len(argument) > _LONGEST_NAME):
             yield str(argument)
 
 
