@@ -592,7 +592,7 @@ class Server:
         self.chaos = chaos
         self.folder = chaos.folder / "serve"
         self.folder.mkdir()
-        _, self.model = write_models(chaos.folder)
+        _, self.model = write_models(chaos.folder / "inputs")
         file = io.BytesIO()
         _scene(3).save(file, "PNG")
         self.photo = file.getvalue()
@@ -751,12 +751,15 @@ def main() -> int:
     parser.add_argument("--commands", default=",".join(every), help="which; default: all")
     parser.add_argument("--kinds", default=",".join(FAULTS), help="of faults; default: all")
     parser.add_argument("--json", type=Path, help="write the figures here")
+    parser.add_argument("--models", type=Path, help="folder of small.onnx and restoring.onnx, if made before")
     options = parser.parse_args()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     started = time.perf_counter()
     chaos = None
     with tempfile.TemporaryDirectory() as temporary:
         arguments = options.commands.split(","), options.kinds.split(",")
+        if options.models is not None:
+            shutil.copytree(options.models, Path(temporary) / "inputs")
         for chaos in run(Path(temporary), options.faults, options.seed, *arguments):
             if options.json is not None:
                 figures = {
