@@ -37,7 +37,7 @@ class Waiting:
 
 
 def arrivals(count: int, peak: float, chance: np.random.Generator) -> np.ndarray:
-    """Draw the moments of a day at which photos arrive, in order; the rate is `peak` times its mean at noon."""
+    """Draw the moments of a day at which photos arrive, in order; at noon `peak` times as many."""
     moments = np.empty(0)
     while len(moments) < count:
         tried = chance.random(2 * count) * DAY_SECONDS
@@ -85,10 +85,14 @@ def main() -> None:
     chance = np.random.default_rng(options.seed)
     rate = options.photos_a_day / DAY_SECONDS
     needed = rate * options.core_seconds
-    print(f"{options.photos_a_day:,.0f} photos a day are {rate:.1f} a second, {rate * options.peak:.1f} at noon")
+    print(
+        f"{options.photos_a_day:,.0f} photos a day are {rate:.1f} a second, {rate * options.peak:.1f} at noon"
+    )
     print(f"{options.core_seconds:g} core seconds each keep {needed:,.0f} cores busy all day")
     million = 1e6 * options.core_seconds / 3600
-    print(f"a million takes {million:,.0f} core hours, {million * options.price:,.2f} at {options.price:g} each")
+    print(
+        f"a million takes {million:,.0f} core hours, {million * options.price:,.2f} at {options.price:g} each"
+    )
     print()
     print("| cores | machines | busy | wait: median | 99 % | longest | cost of a million |")
     print("|---|---|---|---|---|---|---|")
@@ -106,7 +110,7 @@ def main() -> None:
     terabytes_in = options.photos_a_day * options.megabytes_in / 1e6
     terabytes_out = options.photos_a_day * options.megabytes_out / 1e6
     gigabits = (options.megabytes_in + options.megabytes_out) * rate * options.peak * 8 / 1000
-    print(f"storage: {terabytes_in:,.0f} TB in and {terabytes_out:,.0f} TB out a day, {gigabits:.1f} Gbit/s at noon")
+    print(f"storage: {terabytes_in:,.0f} TB in and {terabytes_out:,.0f} TB out a day, {gigabits:.1f} Gbit/s")
     print(f"requests to the store: {2 * rate * options.peak:,.0f} a second at noon")
     print(f"manifest: {options.photos_a_day * options.manifest_bytes / 1e9:.2f} GB a day")
 

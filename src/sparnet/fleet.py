@@ -19,7 +19,7 @@ import secrets
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -92,7 +92,7 @@ def _restore(restorer: Restorer, plan: Plan, target: Path, made: RestoredFile) -
 
 def restore_by_processes(
     jobs: Mapping[Path, Path], plan: Plan, *, workers: int, manifest: Path | None = None
-) -> Iterator[Report]:
+) -> Generator[Report, None, None]:
     """Restore photos by several processes, which take the next photo when they are done with one.
 
     Args:
@@ -316,7 +316,7 @@ def restore_on_ray(
         if waiting:
             mine = not ray.is_initialized()
             _connect(ray, address, workers)
-            workers = workers or max(1, int(ray.cluster_resources().get("CPU", 1)))
+            workers = workers or max(1, int(_cluster_cores(ray)))
             blocks = max(1, min(len(waiting), max(2 * workers, len(waiting) // _PHOTOS_A_BATCH)))
             made = ray.data.from_items(waiting, override_num_blocks=blocks).map_batches(
                 _RestoreBatch,
@@ -326,7 +326,8 @@ def restore_on_ray(
                 fn_constructor_args=(plan, as_uri(output)),
             )
             for batch in made.iter_batches(batch_size=None, prefetch_batches=0, batch_format="pyarrow"):
-                reports = batch.to_pylist()
+                table: Any = batch
+                reports = table.to_pylist()
                 for report in reports:
                     if report["error"] is None:
                         summary.done += 1
@@ -341,6 +342,10 @@ def restore_on_ray(
     summary.manifest = _join_manifest(place, folder, jobs)
     summary.seconds = time.perf_counter() - started
     return summary
+
+
+def _cluster_cores(ray: Any) -> float:
+    return float(ray.cluster_resources().get("CPU", 1))
 
 
 def _connect(ray: Any, address: str, workers: int | None) -> None:
@@ -422,15 +427,17 @@ class _RestoreBatch:
                 name = here[made.source]
                 local = made.source.with_name(f"made-{made.source.stem}{Path(jobs[name]).suffix}")
                 report = _restore(self.restorer, self.plan, local, made)
-                error = report["error"]
-                if error is None:
+                failure = report["error"]
+                if failure is None:
                     try:
                         put(self.system, jobs[name], local.read_bytes())
                     except OSError as problem:
-                        error = f"{show_path(jobs[name])}: cannot be written ({problem.strerror or problem})"
+                        failure = (
+                            f"{show_path(jobs[name])}: cannot be written ({problem.strerror or problem})"
+                        )
                 else:
-                    error = f"{show_path(name)}: {error.split(': ', 1)[-1]}"
-                rows.append(self._row(name, jobs[name], error, report))
+                    failure = f"{show_path(name)}: {failure.split(': ', 1)[-1]}"
+                rows.append(self._row(name, jobs[name], failure, report))
         _write_rows(self.system, f"{self.folder}/{_PARTS}/{secrets.token_hex(12)}.parquet", rows)
         return {key: [row[key] for row in rows] for key in rows[0]}
 

@@ -125,7 +125,7 @@ def _class_names(file: IO[bytes]) -> Iterator[str]:
 def _names_in(file: IO[bytes]) -> Iterator[str]:
     for operation, argument, _ in pickletools.genops(file):
         is_text = "STRING" in operation.name or "UNICODE" in operation.name
-        if operation.name in ("GLOBAL", "INST") or (is_text and len(argument) > _LONGEST_NAME):
+        if operation.name in ("GLOBAL", "INST") or (is_text and len(str(argument)) > _LONGEST_NAME):
             yield str(argument)
 
 
