@@ -629,6 +629,7 @@ class Server:
         self.program.wait()
 
     def _start(self) -> Program:
+        self.chaos.said.unlink(missing_ok=True)  # what the server before it said
         program = Program(
             ["serve", "-m", str(self.model), "--port", str(self.port), "--threads", "1"], self.chaos.said
         )
