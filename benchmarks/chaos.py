@@ -731,7 +731,7 @@ def run(folder: Path, faults: int, seed: int, commands: list[str], kinds: list[s
     with_server = "serve" in commands and installed("serve")
     if "serve" in commands and not with_server:
         print("serve is left out: it is not installed", flush=True)
-    each = -(-faults // (len(todo) * len(kinds) + 3 * with_server))
+    each = -(-faults // max(1, len(todo) * len(kinds) + 3 * with_server))
     for command in todo:
         chaos.learn(command)
     for begin in range(0, each, IN_A_ROW):
