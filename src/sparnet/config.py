@@ -15,6 +15,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from sparnet.errors import RecipeError
 
+LARGEST_TOML_BYTES = 1_000_000
+"""More is not read; a recipe has a few thousand."""
+
 
 class Config(BaseModel):
     """Base of all configuration: immutable, typed strictly, no unknown keys."""
@@ -35,10 +38,14 @@ def read_toml(path: Path) -> dict[str, Any]:
     """Read a TOML file into nested dictionaries.
 
     Raises:
-        RecipeError: If the file is missing, not UTF-8 or not TOML.
+        RecipeError: If the file is missing, too large, not UTF-8 or not TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:  # a device may be named, and never end
+            content = file.read(LARGEST_TOML_BYTES + 1)
+        if len(content) > LARGEST_TOML_BYTES:
+            raise RecipeError(f"{path}: over {LARGEST_TOML_BYTES:,} bytes, which is no recipe")
+        return tomllib.loads(content.decode().replace("\r\n", "\n"))
     except FileNotFoundError:
         raise RecipeError(f"{path}: no such file") from None
     except OSError as error:
@@ -47,6 +54,10 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise RecipeError(f"{path}: not a text file in UTF-8") from None
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(f"{path}: not valid TOML: {error}") from None
+    except RecursionError:
+        raise RecipeError(f"{path}: not valid TOML: brackets within brackets, too many") from None
+    except ValueError:  # a null character in the name
+        raise RecipeError(f"{str(path)!r}: no such file") from None
 
 
 def parse_config(model: type[ConfigT], values: Mapping[str, Any], *, source: str) -> ConfigT:
@@ -95,7 +106,7 @@ def set_values(values: Mapping[str, Any], assignments: Sequence[str]) -> dict[st
 def _toml_value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return text
 
 

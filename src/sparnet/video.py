@@ -166,12 +166,15 @@ class _Film:
             reason = "a folder, not a video" if path.is_dir() else "no such file"
             raise ImageError(f"{show_path(path)}: {reason}")
         with _naming(path, "not a video that can be read"):
-            self.container = stack.enter_context(av.open(str(path)))
+            # What a file says of its title and the like is nothing to fail by.
+            self.container = stack.enter_context(av.open(str(path), metadata_errors="replace"))
         if not self.container.streams.video:
             raise ImageError(f"{show_path(path)}: has sound, but no picture")
         self.stream = self.container.streams.video[0]
         self.stream.thread_type = "AUTO"
         self.codec = self.stream.codec_context
+        if self.codec is None:
+            raise ImageError(f"{show_path(path)}: its pictures are coded in a way that is not known")
         self.width, self.height = self.codec.width, self.codec.height
         self.rate = self.stream.average_rate or self.stream.guessed_rate or Fraction(25)
         total = self.stream.frames

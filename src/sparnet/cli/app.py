@@ -83,6 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(f"sparnet: {error}")
     except OSError as error:  # results cannot be printed: the disk that takes them is full
         sys.exit(f"sparnet: {error.strerror or error}")
+    except KeyboardInterrupt:  # before the command has begun
+        sys.stderr.write("sparnet: interrupted\n")
+        sys.exit(INTERRUPTED)
     except SystemExit as ending:
         if ending.code == INTERRUPTED:
             sys.stderr.write("sparnet: interrupted\n")

@@ -1,9 +1,9 @@
 """`sparnet restore`: whole photos in, photos with restored faces out."""
 
+import dataclasses
 import enum
-import secrets
-import shutil
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,12 +26,12 @@ from sparnet.cli.upscale import Engine, EngineName, Model
 from sparnet.cli.video import name_results, restore_videos, split_videos
 
 if TYPE_CHECKING:
+    from sparnet.fleet import Plan
     from sparnet.image import Photo
     from sparnet.restoration import RestoredFace, RestoredPhoto, Restorer, Similarity
 
 PHOTOS, CROPS, FACES, PAIRS = "restored_imgs", "cropped_faces", "restored_faces", "cmp"
 """Folders that --save-faces writes, named as GFPGAN names them."""
-_NAMED_REASONS = 3
 
 
 class PhotoExtension(enum.StrEnum):
@@ -111,6 +111,20 @@ def restore(
     detector: Annotated[
         str, typer.Option(metavar="mtcnn|FILE.onnx", help="What finds faces; a file of YuNet.")
     ] = "mtcnn",
+    engine_workers: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="Processes that share the photos, each with a model.", show_default=False
+        ),
+    ] = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            metavar="local|auto|ADDRESS",
+            help="Restore a folder, or s3://..., on a Ray cluster; run again, it goes on.",
+            show_default=False,
+        ),
+    ] = None,
     recursive: Recursive = False,
     engine: Engine = EngineName.OPENVINO,
     as_json: AsJson = False,
@@ -147,6 +161,44 @@ def restore(
             raise typer.BadParameter(
                 "does not go with --aligned, where the picture is the face", param_hint=option
             )
+    options: dict[str, Any] = {
+        "model": model,
+        "engine": engine.value,
+        "batch_size": batch_size,
+        "detector": detector,
+        "upscale_factor": upscale_factor,
+        "fidelity": fidelity,
+        "aligned": aligned,
+        "only_center_face": only_center_face,
+        "max_faces": max_faces,
+        "min_face_px": min_face_px,
+        "numbers": numbers,
+        "small_faces": small_faces,
+        "background": background_model,
+    }
+    if engine_workers is not None or ray is not None:
+        of_one_process = {
+            "--draw-boxes": draw_boxes, "--save-faces": save_faces, "--identity": identity,
+            "--suffix": ray is not None and suffix != "",
+            "--ext": ray is not None and extension is not PhotoExtension.AUTO,
+        }  # fmt: skip
+        for option in (option for option, is_given in of_one_process.items() if is_given):
+            several = "--engine-workers" if ray is None else "--ray"
+            raise typer.BadParameter(f"does not go with {several}", param_hint=option)
+        if videos:
+            raise typer.BadParameter("are restored by one process", param_hint="videos")
+    if ray is not None:
+        _restore_on_ray(
+            photos,
+            output,
+            _make_plan(options, quality),
+            address=ray,
+            workers=engine_workers,
+            recursive=recursive,
+            overwrite=False,
+            as_json=as_json,
+        )
+        return
     batch = find_jobs(
         photos,
         output / PHOTOS if save_faces else output,
@@ -166,31 +218,22 @@ def restore(
     if videos:
         facts |= {"existing": [*(str(job.source) for job in existing), *(str(source) for source, _ in left)]}
     if batch.jobs or clips:
-        from sparnet.restoration import Restorer
-        from sparnet.weights.catalog import DEFAULT_RESTORE
-
-        restorer = Restorer(
-            DEFAULT_RESTORE if model is None else model,
-            engine=engine.value,
-            batch_size=batch_size,
-            detector=detector,
-            upscale_factor=upscale_factor,
-            fidelity=fidelity,
-            aligned=aligned,
-            only_center_face=only_center_face,
-            max_faces=max_faces,
-            min_face_px=min_face_px,
-            numbers=numbers,
-            identity=_open_identity() if identity else None,
-            small_faces=small_faces,
-            background=background_model,
-        )
-        make_output_folder(output)
-        facts["model"] = restorer.info.name
-        if batch.jobs:
-            _restore_all(batch, restorer, save_faces=save_faces, quality=quality)
-        if clips:
-            facts["videos"] = restore_videos(clips, batch, restorer, as_json=as_json)
+        if engine_workers is not None and engine_workers > 1:
+            make_output_folder(output)
+            plan = _make_plan(options, quality)
+            facts["model"] = str(plan.options["model"])
+            _restore_by_processes(batch, plan, engine_workers)
+        else:
+            _restore_here(
+                batch,
+                clips,
+                options,
+                facts,
+                identity=identity,
+                save_faces=save_faces,
+                quality=quality,
+                as_json=as_json,
+            )
     if verbose and not as_json:
         _tell_photos(batch)
     batch.tell_notes()
@@ -204,6 +247,37 @@ def restore(
         return
     count = sum(face["skipped"] is None for entry in batch.done for face in entry["faces"])
     batch.finish("photo", f"with {count} face{'' if count == 1 else 's'} restored", as_json=as_json, **facts)
+
+
+def _make_plan(options: dict[str, Any], quality: int) -> "Plan":
+    from sparnet.fleet import Plan
+    from sparnet.weights.catalog import DEFAULT_RESTORE
+
+    return Plan({**options, "model": options["model"] or DEFAULT_RESTORE}, quality)
+
+
+def _restore_here(
+    batch: Batch,
+    clips: list[tuple[Path, Path]],
+    options: dict[str, Any],
+    facts: dict[str, object],
+    *,
+    identity: bool,
+    save_faces: bool,
+    quality: int,
+    as_json: bool,
+) -> None:
+    """Restore photos and videos in this process."""
+    from sparnet.restoration import Restorer
+
+    plan = _make_plan(options, quality)
+    restorer = Restorer(**plan.options, identity=_open_identity() if identity else None)
+    make_output_folder(batch.output)
+    facts["model"] = restorer.info.name
+    if batch.jobs:
+        _restore_all(batch, restorer, save_faces=save_faces, quality=quality)
+    if clips:
+        facts["videos"] = restore_videos(clips, batch, restorer, as_json=as_json)
 
 
 def _parse_faces(text: str | None) -> tuple[int, ...] | None:
@@ -254,87 +328,79 @@ def _write(batch: Batch, restorer: "Restorer", job: Job, made: "RestoredPhoto", 
     Raises:
         ImageError: If it cannot be written.
     """
-    from sparnet.image import Photo, write_photo
-    from sparnet.restoration import draw_boxes
+    from sparnet.results import write_result
 
-    copied = not made.is_changed and _copy(job, made.photo.format)
-    if not copied:
-        write_photo(job.target, made.photo, quality=quality)
-    if job.comparison is not None:
-        boxes = draw_boxes(made.photo.pixels, made.faces, upscale_factor=restorer.upscale_factor)
-        profile = None if made.photo.is_gray else made.photo.icc_profile  # the boxes have colours
-        write_photo(job.comparison, Photo(boxes, icc_profile=profile, dpi=made.photo.dpi))
-    height, width = made.photo.pixels.shape[:2]
     batch.done.append(
-        {
-            "source": str(job.source),
-            "target": str(job.target),
-            "boxes": None if job.comparison is None else str(job.comparison),
-            "width": width,
-            "height": height,
-            "seconds": round(made.seconds, 4),
-            "faces": [_describe(face) for face in made.faces],
-            "notes": [*(() if copied else made.photo.notes), *_notes(made, restorer)],
-        }
+        write_result(
+            job.source,
+            job.target,
+            made,
+            upscale_factor=restorer.upscale_factor,
+            quality=quality,
+            boxes=job.comparison,
+        )
     )
 
 
-def _copy(job: Job, kind: str) -> bool:
-    """Copy a photo's file as it is, by rename, if its format is the one wanted.
+def _restore_by_processes(batch: Batch, plan: "Plan", workers: int) -> None:
+    """Restore all photos by several processes; the manifest says what became of each."""
+    from sparnet.fleet import MANIFEST, restore_by_processes
 
-    Raises:
-        ImageError: If it cannot be written.
-    """
-    from sparnet.errors import ImageError
-    from sparnet.image import WRITABLE_SUFFIXES, show_path
-
-    if WRITABLE_SUFFIXES.get(job.target.suffix.lower()) != kind:
-        return False
-    temporary = job.target.with_name(f".sparnet-{secrets.token_hex(8)}.tmp")
-    try:
-        job.target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            shutil.copyfile(job.source, temporary)
-            temporary.replace(job.target)
-        finally:
-            temporary.unlink(missing_ok=True)
-    except OSError as error:
-        raise ImageError(f"{show_path(job.target)}: cannot be written ({error.strerror})") from None
-    return True
+    jobs = {job.source: job.target for job in batch.jobs}
+    made = restore_by_processes(jobs, plan, workers=workers, manifest=batch.output / MANIFEST)
+    with progress_bar("restoring", len(jobs)) as advance, closing(made):
+        for report in made:
+            if report["error"] is not None:
+                batch.fail(report["error"])
+            else:
+                batch.done.append({key: value for key, value in report.items() if key != "error"})
+            advance()
 
 
-def _describe(face: "RestoredFace") -> dict[str, Any]:
-    return {
-        "number": face.number,
-        "box": [round(edge, 2) for edge in face.box],
-        "score": round(face.score, 4),
-        "size_px": round(face.size_px, 2),
-        "points": [[round(x, 2), round(y, 2)] for x, y in face.points.tolist()],
-        "skipped": face.skipped,
-        "enlarged_by": face.enlarged_by,
-        "seconds": round(face.seconds, 4),
-        "identity": None if face.identity is None else round(face.identity, 4),
-    }
+def _restore_on_ray(
+    photos: list[Path],
+    output: Path,
+    plan: "Plan",
+    *,
+    address: str,
+    workers: int | None,
+    recursive: bool,
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Restore a folder on a Ray cluster, and report."""
+    from sparnet.fleet import as_uri, restore_on_ray
+    from sparnet.image import show_path
 
+    if len(photos) != 1:
+        raise typer.BadParameter("needs one folder of photos, and no more", param_hint="--ray")
 
-def _notes(made: "RestoredPhoto", restorer: "Restorer") -> list[str]:
-    """Say what a person should know: that there is no face, or which ones were left as they are."""
-    if not made.faces:
-        return ["no face found; " + ("enlarged only" if restorer.upscale_factor > 1 else "copied as it is")]
-    numbers: dict[str, list[int]] = {}
-    for face in made.faces:
-        if face.skipped is not None:
-            numbers.setdefault(face.skipped, []).append(face.number)
-    if not numbers:
-        return []
-    named = ", ".join(
-        f"face{'' if len(which) == 1 else 's'} {', '.join(map(str, which))} ({reason})"
-        for reason, which in list(numbers.items())[:_NAMED_REASONS]
+    def tell(reports: list[dict[str, Any]]) -> None:
+        for report in reports:
+            if report["error"] is not None:
+                typer.echo(f"sparnet: {report['error']}", err=True)
+
+    summary = restore_on_ray(
+        photos[0],
+        output,
+        plan,
+        address=address,
+        workers=workers,
+        recursive=recursive,
+        overwrite=overwrite,
+        progress=tell,
     )
-    others = sum(len(which) for which in list(numbers.values())[_NAMED_REASONS:])
-    count = sum(len(which) for which in numbers.values())
-    more = f" and {others} more" if others else ""
-    return [f"{count} of {len(made.faces)} faces left as they are: {named}{more}"]
+    if as_json:
+        print_json(dataclasses.asdict(summary))
+    else:
+        failed = f", {len(summary.failures)} failed" if summary.failures else ""
+        existing = f", {summary.existing} were there already" if summary.existing else ""
+        typer.echo(
+            f"{summary.done} photos with {summary.faces} faces restored to {show_path(as_uri(output))}"
+            f"{existing}{failed}, {summary.seconds:.0f} s\n{show_path(summary.manifest)}"
+        )
+    if summary.failures:
+        raise typer.Exit(1)
 
 
 def _tell_photos(batch: Batch) -> None:

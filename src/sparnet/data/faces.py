@@ -96,13 +96,17 @@ def _read_folder(folder: Path) -> Iterator[Face]:
 
 
 def _read_pack(folder: Path) -> Iterator[Face]:
-    with (folder / "index.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    if not rows or not {"file", "shard"} <= rows[0].keys():
-        raise DataError(f"{folder / 'index.csv'}: expected columns file, shard, identity, terms")
-    shards = {int(path.stem.rsplit("-", 1)[-1]): path for path in folder.glob("*-[0-9]*.tar")}
+    index = folder / "index.csv"
+    rows = _read_index(index)
+    shards = {
+        int(number): path
+        for path in folder.glob("*-[0-9]*.tar")
+        if (number := path.stem.rsplit("-", 1)[-1]).isdecimal()
+    }
     members: dict[int, dict[str, bytes]] = {}
-    for row in rows:
+    for line, row in enumerate(rows, start=2):
+        if not row["file"] or not (row["shard"] or "").isdecimal():
+            raise DataError(f"{index}: entry {line - 1} names no file, or no shard by its number")
         shard = int(row["shard"])
         if shard not in members:
             if shard not in shards:
@@ -113,21 +117,38 @@ def _read_pack(folder: Path) -> Iterator[Face]:
         yield Face(
             name=row["file"],
             identity=row.get("identity") or row["file"],
-            terms=row.get("terms", ""),
+            terms=row.get("terms") or "",
             encoded=members[shard][row["file"]],
         )
 
 
+def _read_index(path: Path) -> list[dict[str, str]]:
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file, strict=True))
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise DataError(f"{path}: not a text file in UTF-8") from None
+    except csv.Error as error:
+        raise DataError(f"{path}: not a table of comma-separated values ({error})") from None
+    if not rows or not {"file", "shard"} <= rows[0].keys():
+        raise DataError(f"{path}: expected columns file, shard, identity, terms")
+    return rows
+
+
 def _read_tar(path: Path) -> dict[str, bytes]:
     try:
-        with tarfile.open(path) as tar:
+        with tarfile.open(path, "r:") as tar:
             return {
                 member.name.rsplit("/", 1)[-1]: file.read()
                 for member in tar
                 if member.isfile() and (file := tar.extractfile(member)) is not None
             }
-    except tarfile.TarError as error:
-        raise DataError(f"{path}: damaged tar ({error})") from None
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except (tarfile.TarError, ValueError, EOFError, OverflowError) as error:
+        raise DataError(f"{path}: damaged tar ({' '.join(str(error).split())})") from None
 
 
 def decode_faces(faces: Sequence[Face], *, smallest_px: int, largest_px: int, source: Path) -> FaceSet:

@@ -5,11 +5,15 @@ used. The files themselves are CC BY-NC-SA 4.0.
 """
 
 import pickle
+import pickletools
 import re
+import struct
 import warnings
 import zipfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import IO
 
 import torch
 from torch import Tensor
@@ -35,6 +39,23 @@ _BLOCK_PARTS = {"scale_conv.conv": "conv2d", "norm": "norm.norm", "activation": 
 _BODY_PX: dict[str, int] = {"batch": 16, "instance": 32, "none": 16}
 """Side of the body's maps: the batch-normalised networks are for 128 px, SPARNetHD for 512."""
 _MOST_NAMES = 5
+UNREADABLE = (
+    pickle.UnpicklingError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zipfile.BadZipFile,
+)
+"""What `load_tensors` raises on damaged files, besides OSError."""
+_LONGEST_NAME = 200
+_PICKLES = 5
 
 
 def load_official(source: str | Path | Mapping[str, Tensor], *, image_size: int | None = None) -> SPARNet:
@@ -65,6 +86,49 @@ def load_official(source: str | Path | Mapping[str, Tensor], *, image_size: int 
     return network.eval()
 
 
+def load_tensors(file: IO[bytes]) -> object:
+    """Load what torch has saved, refusing anything that would run code.
+
+    Names of classes are looked at first: torch's message about one it refuses takes time that grows with
+    the square of the name's length, so that a small file could keep it busy for hours.
+
+    Raises:
+        pickle.UnpicklingError: If it holds more than tensors and plain values.
+        OSError: If it cannot be read.
+        Exception: One of `UNREADABLE`, if it is damaged.
+    """
+    for name in _class_names(file):
+        if len(name) > _LONGEST_NAME:
+            raise pickle.UnpicklingError(f"a name of {len(name)} letters")
+    file.seek(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's advice about odd pickles; they are refused
+        return torch.load(file, map_location="cpu", weights_only=True)
+
+
+def _class_names(file: IO[bytes]) -> Iterator[str]:
+    """Yield the names that the pickles of a file ask for."""
+    try:
+        if zipfile.is_zipfile(file):
+            with zipfile.ZipFile(file) as archive:
+                pickles = [archive.open(name) for name in archive.namelist() if name.endswith(".pkl")]
+                for each in pickles:
+                    yield from _names_in(each)
+            return
+        file.seek(0)
+        for _ in range(_PICKLES):  # the format before: a number, a version, the system, the tensors, keys
+            yield from _names_in(file)
+    except (*UNREADABLE, NotImplementedError, zlib.error):
+        return  # damaged: torch says how
+
+
+def _names_in(file: IO[bytes]) -> Iterator[str]:
+    for operation, argument, _ in pickletools.genops(file):
+        is_text = "STRING" in operation.name or "UNICODE" in operation.name
+        if operation.name in ("GLOBAL", "INST") or (is_text and len(str(argument)) > _LONGEST_NAME):
+            yield str(argument)
+
+
 def read_pth(path: Path) -> Mapping[str, object]:
     """Read a `.pth` file of plain tensors, refusing anything that would run code.
 
@@ -72,16 +136,15 @@ def read_pth(path: Path) -> Mapping[str, object]:
         WeightsError: If the file is missing, damaged, or holds more than tensors.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's advice about odd pickles; they are refused below
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as file:
+            content = load_tensors(file)
     except FileNotFoundError:
         raise WeightsError(f"{path}: no such file") from None
     except OSError as error:
         raise WeightsError(f"{path}: cannot be read ({error.strerror})") from None
     except pickle.UnpicklingError:
         raise WeightsError(f"{path}: not a plain file of tensors, or one that holds code; refused") from None
-    except (RuntimeError, EOFError, zipfile.BadZipFile, ValueError, KeyError, IndexError, TypeError):
+    except UNREADABLE:
         raise WeightsError(f"{path}: not a .pth file, or a damaged one") from None
     if not isinstance(content, Mapping):
         raise WeightsError(f"{path}: expected a dict of tensors, got {type(content).__name__}")

@@ -3,7 +3,6 @@
 import contextlib
 import logging
 import time
-import tomllib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -17,10 +16,12 @@ from jaxtyping import UInt8
 from lightning_fabric import Fabric
 from torch import Tensor, nn
 
+from sparnet.config import read_toml
 from sparnet.data.batches import FaceBatches, Pair
 from sparnet.data.faces import FaceSet, choose_faces, hold_out_people, load_face_set
 from sparnet.data.validation import Validation, make_validation
 from sparnet.errors import DataError, RecipeError, SparnetError
+from sparnet.files import write_whole
 from sparnet.metrics.y_sparnet import psnr_y
 from sparnet.network.build import Generator
 from sparnet.network.bytes import to_bytes, to_signed
@@ -224,7 +225,7 @@ def train(
         images_seen = state.images_seen
     if first:
         run.mkdir(parents=True, exist_ok=True)
-        (run / RECIPE_FILE).write_text(recipe_to_toml(recipe), encoding="utf-8")
+        write_whole(run / RECIPE_FILE, recipe_to_toml(recipe))
     closing = ExitStack()
     log = board = None
     if first:
@@ -313,7 +314,7 @@ def _check_run(recipe: Recipe, run: Path, *, resume: bool) -> None:
     path = run / RECIPE_FILE
     if not path.is_file():
         raise RecipeError(f"{run}: no run to resume ({RECIPE_FILE} is missing)")
-    saved = parse_recipe(tomllib.loads(path.read_text(encoding="utf-8")), source=str(path))
+    saved = parse_recipe(read_toml(path), source=str(path))
     for key in ("network", "seed", "upscale_factor", "degradation", "data"):
         if getattr(saved, key) != getattr(recipe, key):
             raise RecipeError(f"{run}: was made with another '{key}' than the recipe has; start a new run")

@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import pickle
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import torch
 
 from sparnet.errors import WeightsError
 from sparnet.files import replacing
+from sparnet.network.official import UNREADABLE, load_tensors
 
 _DIGEST_BYTES = 32
 KEEP_STATES = 2
@@ -57,10 +57,11 @@ class TrainState:
         if hashlib.sha256(body).digest() != digest:
             raise WeightsError(f"{path}: damaged or half-written (its checksum does not match)")
         try:
-            saved = torch.load(io.BytesIO(body), map_location="cpu", weights_only=True)
+            saved: Any = load_tensors(io.BytesIO(body))
             return cls(images_seen=saved["images_seen"], modules=saved["modules"])
-        except (pickle.UnpicklingError, RuntimeError, KeyError, TypeError, EOFError) as error:
-            raise WeightsError(f"{path}: not a training state ({error})") from None
+        except UNREADABLE as error:
+            reason = str(error).split("\n", 1)[0].strip()
+            raise WeightsError(f"{path}: not a training state ({reason or type(error).__name__})") from None
 
 
 def saved_states(run: Path) -> list[Path]:
