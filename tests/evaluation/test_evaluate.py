@@ -172,3 +172,30 @@ def test_the_papers_bicubic_row_comes_out(shared):
 )
 def test_wrong_use_exits_with_2(options, tmp_path, sparnet_cli):
     assert sparnet_cli("evaluate", "--hr", tmp_path, *options).code == 2
+
+
+def test_the_bad_face_can_be_mixed_in_as_restore_does(sparnet_cli):
+    reports = []
+    for fidelity in ("0", "0.5", "1"):
+        ended = sparnet_cli(
+            "evaluate",
+            "-m",
+            "sparnet-x8",
+            "--hr",
+            "examples/faces",
+            "--limit",
+            "1",
+            "-w",
+            fidelity,
+            "--json",
+            "-",
+        )
+        assert ended.code == 0, ended.err
+        reports.append(json.loads(ended.out))
+    plain, made = zip(
+        *([method["scores"]["psnr_y"]["value"] for method in report["methods"]] for report in reports),
+        strict=True,
+    )
+    assert plain[0] == plain[1] == plain[2] == made[2]
+    assert made[2] < made[1] < made[0] + 1
+    assert made[1] != made[0]

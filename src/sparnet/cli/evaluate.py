@@ -95,6 +95,12 @@ def evaluate(
             metavar="MODEL", help="Another model to compare with, pair by pair.", show_default=False
         ),
     ] = None,
+    fidelity: Annotated[
+        float,
+        typer.Option(
+            "-w", "--fidelity", min=0, max=1, help="Share of the bad face in a model's result, as in restore."
+        ),
+    ] = 0.0,
     json_file: Annotated[
         Path | None,
         typer.Option(
@@ -128,6 +134,7 @@ def evaluate(
     except ModuleNotFoundError as error:
         raise SparnetError(f"evaluate needs the package {error.name}: pip install 'sparnet[train]'") from None
     from sparnet.engine import open_engine
+    from sparnet.restoration import mix
 
     engines = {name: open_engine(name, precision="fp32") for name in (model, against) if name is not None}
     info = next(iter(engines.values())).info if engines else None
@@ -152,7 +159,9 @@ def evaluate(
     plain = "input" if blind else "bicubic"
     results: dict[str, tuple[list[Image], float | None]] = {plain: ([face.lr_up for face in faces], None)}
     for name, engine in engines.items():
-        results[name] = run_model(engine, faces)
+        made, milliseconds = run_model(engine, faces)
+        pictures = [mix(face.lr_up, picture, fidelity) for face, picture in zip(faces, made, strict=True)]
+        results[name] = (pictures, milliseconds)
     if sr is not None:
         named = read_named(sr, {face.name: face for face in faces}, what="result")
         results[str(sr)] = ([named[face.name] for face in faces], None)
@@ -170,6 +179,7 @@ def evaluate(
         "faces": len(faces),
         "made": "given by --lr" if lr is not None else options.description,
         "without_face": judge.without_face,
+        "fidelity": fidelity,
         "methods": [_described(scores, engines) for scores in scored],
         "differences": {
             title: {name: dataclasses.asdict(value) for name, value in by_metric.items()}
@@ -216,6 +226,8 @@ def _print_report(
     console.print(
         f"{report['faces']} faces of {report['hr']}: {report['made']}", soft_wrap=True, markup=False
     )
+    if report["fidelity"]:
+        console.print(f"{report['fidelity']:g} of the bad face is mixed into what models make (-w)")
     if report["without_face"]:
         console.print(
             f"no face was found in {report['without_face']} originals: the template's place was taken"
