@@ -101,8 +101,8 @@ def test_its_model_file_makes_the_same_faces(tmp_path):
     assert (described.input_size, described.image_size) == (8, 32)
     assert isinstance(loaded, WaveletSRNet)
     x = noise(2, 3, 8, 8)
-    # Weights are stored in fp16.
-    assert torch.allclose(loaded(x), network(x), atol=0.02)
+    # Weights are stored in fp16: errors of some thousandths of values about 16.
+    assert torch.allclose(loaded(x), network(x), rtol=2e-3, atol=0.05)
     from sparnet.engine import open_engine
 
     faces = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3), dtype=np.uint8)
