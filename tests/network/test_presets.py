@@ -146,3 +146,10 @@ def test_a_wrong_architecture_is_refused_in_one_line(changes, message):
 def test_an_architecture_survives_json():
     for config in PRESETS.values():
         assert NetworkConfig.model_validate_json(config.model_dump_json()) == config
+
+
+def test_the_shipped_restorer_is_the_small_network_folded_and_under_the_budget_of_a_light_one():
+    folded, light = measure(PRESETS["sparnet-hd-folded"]), measure(PRESETS["sparnet-light"])
+    assert round(folded.parameters / 1e6, 3) == 5.290
+    assert light.flops < folded.flops < 1.1 * light.flops
+    assert folded.parameters < 12e6

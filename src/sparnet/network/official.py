@@ -4,6 +4,7 @@ The layout is a fact of the files (release v0.1.0 of chaofengc/Face-SPARNet); no
 used. The files themselves are CC BY-NC-SA 4.0.
 """
 
+import io
 import pickle
 import pickletools
 import re
@@ -13,7 +14,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 import torch
 from torch import Tensor
@@ -86,7 +87,7 @@ def load_official(source: str | Path | Mapping[str, Tensor], *, image_size: int 
     return network.eval()
 
 
-def load_tensors(file: IO[bytes]) -> object:
+def load_tensors(file: io.BufferedIOBase) -> object:
     """Load what torch has saved, refusing anything that would run code.
 
     Names of classes are looked at first: torch's message about one it refuses takes time that grows with
@@ -103,17 +104,17 @@ def load_tensors(file: IO[bytes]) -> object:
     file.seek(0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch's advice about odd pickles; they are refused
-        return torch.load(file, map_location="cpu", weights_only=True)
+        return torch.load(cast("IO[bytes]", file), map_location="cpu", weights_only=True)
 
 
-def _class_names(file: IO[bytes]) -> Iterator[str]:
+def _class_names(file: io.BufferedIOBase) -> Iterator[str]:
     """Yield the names that the pickles of a file ask for."""
     try:
         if zipfile.is_zipfile(file):
             with zipfile.ZipFile(file) as archive:
                 pickles = [archive.open(name) for name in archive.namelist() if name.endswith(".pkl")]
                 for each in pickles:
-                    yield from _names_in(each)
+                    yield from _names_in(cast("io.BufferedIOBase", each))
             return
         file.seek(0)
         for _ in range(_PICKLES):  # the format before: a number, a version, the system, the tensors, keys
@@ -122,8 +123,8 @@ def _class_names(file: IO[bytes]) -> Iterator[str]:
         return  # damaged: torch says how
 
 
-def _names_in(file: IO[bytes]) -> Iterator[str]:
-    for operation, argument, _ in pickletools.genops(file):
+def _names_in(file: io.BufferedIOBase) -> Iterator[str]:
+    for operation, argument, _ in pickletools.genops(cast("IO[bytes]", file)):
         is_text = "STRING" in operation.name or "UNICODE" in operation.name
         if operation.name in ("GLOBAL", "INST") or (is_text and len(str(argument)) > _LONGEST_NAME):
             yield str(argument)

@@ -41,6 +41,14 @@ PRESETS: dict[str, NetworkConfig] = {
     "wavelet-x16": _WAVELET.model_copy(update={"input_size": 8}),
     "sparnet-hd": _HD.model_copy(update={"spectral_norm": True}),
     "sparnet-hd-light": _HD.model_copy(update={"base_channels": 32, "max_channels": 128}),
+    "sparnet-hd-folded": NetworkConfig(
+        image_size=512,
+        pixel_unshuffle=4,
+        global_residual="detail",
+        encoder_skips=True,
+        attention="channelwise",
+        body_units=1,
+    ),
 }
 """Every preset. `v*` have attention in the last n units, `s*` hourglasses down to n px (Figure 7);
 `wavelet-*` are Wavelet-SRNet for the three factors (Figure 10)."""
