@@ -9,7 +9,7 @@ from jaxtyping import TypeCheckError
 from sparnet.faces import paste as paste_module
 from sparnet.faces.align import AlignedFace, AlignmentError, align, invert, resampled, template
 from sparnet.faces.detect import Face
-from sparnet.faces.paste import paste, paste_all
+from sparnet.faces.paste import _coarse_color, paste, paste_all
 
 
 def face_at(x, y, square_px, *, degrees=0.0):
@@ -274,3 +274,31 @@ def test_a_restored_face_of_floats_is_refused():
     aligned = AlignedFace(noise(64, 64), np.array([[1.0, 0, 0], [0, 1.0, 0]]))
     with pytest.raises(TypeCheckError):
         paste(photo, aligned.image.astype(np.float32), aligned)
+
+
+def test_a_network_s_own_colours_are_undone_from_the_size_of_an_iris_on_and_nothing_else_is():
+    difference = np.zeros((512, 512, 3), np.float32)
+    iris, speck, light = np.s_[200:240, 150:190], np.s_[300:302, 240:242], np.s_[330:360, 240:270]
+    difference[iris] += np.float32([-20, 0, 52])  # gone blue, its luma as before
+    difference[speck] += np.float32([-20, 0, 52])
+    difference[light] += 40
+    undone = _coarse_color(difference)
+    kept = difference - undone
+    assert np.abs(kept[iris]).mean() < 0.5 * np.abs(difference[iris]).mean()
+    assert np.abs(kept[215:225, 165:175]).max() < 0.15 * 52
+    np.testing.assert_allclose(kept[speck], difference[speck], atol=2)
+    np.testing.assert_allclose(kept[light], difference[light], atol=0.1)
+    assert np.abs(undone @ [0.299, 0.587, 0.114]).max() < 1e-2
+
+
+def test_colours_are_matched_only_as_far_as_asked():
+    photo = noise()
+    aligned = align(photo, face_at(150, 150, 200))
+    bluer = aligned.image.astype(int)
+    bluer[220:260, 220:260] += [-20, 0, 52]
+    made = np.clip(bluer, 0, 255).astype(np.uint8)
+    moved = [
+        np.abs(paste(photo, made, aligned, color_match=match).astype(int) - photo).sum()
+        for match in (0, 0.5, 1)
+    ]
+    assert moved[0] > moved[1] > moved[2]

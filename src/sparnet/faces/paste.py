@@ -138,6 +138,7 @@ class _Difference:
         self.picture = restored.astype(np.float32) - read
         if color_match > 0:
             self.picture += np.float32(color_match) * _tone_shift(restored, read)
+            self.picture -= np.float32(color_match) * _coarse_color(self.picture)
             if _is_gray(read):
                 self.picture[:] = _to_ycc(self.picture)[:, :, :1]
         # A picture finer than its place in the photo is reduced first, lest it alias.
@@ -221,6 +222,21 @@ def _tone_shift(
     return cv2.resize(coarse, (len(restored), len(restored)), interpolation=cv2.INTER_LINEAR)
 
 
+def _coarse_color(difference: Float32[np.ndarray, "r r 3"]) -> Float32[np.ndarray, "r r 3"]:
+    """Return what a difference does to colours, luma apart, at the scale of an iris and above.
+
+    However bad a photo is, it tells the colour of an eye better than a network that has seen many
+    blue ones.
+    """
+    luma = difference @ _RGB_TO_YCC[0].astype(np.float32)
+    sigma = _COLOR_SIGMA * len(difference) / 512
+    coarse: np.ndarray = cv2.GaussianBlur(difference - luma[:, :, None], (0, 0), sigma)
+    return coarse
+
+
+# Spread in px of an aligned square of 512 px. On 40 faces degraded by equation 14 identity_cosine rises by
+# 0.005 with it, lpips_alex by 0.004; at 4 px by 0.006 and 0.011, at 16 px by 0.002 and 0.001.
+_COLOR_SIGMA = 8.0
 # A face may be made flatter or paler to any degree, but only a quarter stronger.
 _MAX_GAIN = 1.25
 # BT.601, full range, chroma about 0.
