@@ -279,8 +279,8 @@ def test_a_restored_face_of_floats_is_refused():
 def test_a_network_s_own_colours_are_undone_from_the_size_of_an_iris_on_and_nothing_else_is():
     difference = np.zeros((512, 512, 3), np.float32)
     iris, speck, light = np.s_[200:240, 150:190], np.s_[300:302, 240:242], np.s_[330:360, 240:270]
-    difference[iris] += np.float32([-20, 0, 52])  # gone blue, its luma as before
-    difference[speck] += np.float32([-20, 0, 52])
+    difference[iris] += np.array([-20, 0, 52], np.float32)  # gone blue, its luma as before
+    difference[speck] += np.array([-20, 0, 52], np.float32)
     difference[light] += 40
     undone = _coarse_color(difference)
     kept = difference - undone

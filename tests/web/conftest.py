@@ -91,3 +91,11 @@ def server(restoring_model: Path, small_model: Path) -> Iterator[Running]:
         max_result_pixels=2_000_000,
     ) as one:
         yield one
+
+
+@pytest.fixture
+def no_restorer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An installation that has no model that restores."""
+    from sparnet.web import service
+
+    monkeypatch.setattr(service, "known_models", dict)

@@ -149,6 +149,7 @@ def test_what_cannot_be_done_is_told_in_one_line(server, photo, path, fields, st
     assert "\n" not in answer.json()["detail"]
 
 
+@pytest.mark.usefixtures("no_restorer")
 def test_without_a_model_that_restores_faces_are_found_and_restoring_says_why_not(photo, small_model):
     with running([str(small_model)]) as server:
         assert len(server.post("/v1/faces", photo.read_bytes()).json()["faces"]) == 2

@@ -295,6 +295,7 @@ def test_colours_can_be_chosen_and_are_kept(page):
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
 
 
+@pytest.mark.usefixtures("no_restorer")
 def test_the_token_is_taken_from_the_address_or_asked_for(open_page, small_model, complaints):
     with running([str(small_model)], auth_token="tulips-42") as server:  # noqa: S106 - no secret
         page = open_page(f"{server.address}/#token=tulips-42")
@@ -312,6 +313,7 @@ def test_the_token_is_taken_from_the_address_or_asked_for(open_page, small_model
         other.wait_for_selector("html[data-ready]")
 
 
+@pytest.mark.usefixtures("no_restorer")
 def test_without_a_model_that_restores_the_page_finds_faces_and_says_so(
     open_page, small_model, photo, complaints
 ):

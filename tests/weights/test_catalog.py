@@ -52,7 +52,7 @@ def test_an_imported_model_is_known_by_name(user_cache, make_variant, add_to_cat
 
 
 def test_what_is_not_there_is_told(user_cache, tmp_path):
-    with pytest.raises(WeightsError, match="no model 'nix'; have: sparnet-x8"):
+    with pytest.raises(WeightsError, match="no model 'nix'; have: sparnet-hd-light, sparnet-x8"):
         find_model("nix")
     with pytest.raises(WeightsError, match="no such model file"):
         find_model(tmp_path / "nix.onnx")
