@@ -12,15 +12,9 @@ import numpy as np
 import openvino
 import PIL.Image
 from jaxtyping import UInt8
-from openvino.frontend import (
-    FrontEndManager,
-    GeneralFailure,
-    InitializationFailure,
-    NotImplementedFailure,
-    OpConversionFailure,
-    OpValidationFailure,
-)
+from openvino.frontend import FrontEndManager
 
+from sparnet.engine.openvino import OPENVINO_FAILURES
 from sparnet.errors import ImageError, WeightsError
 from sparnet.image import MAX_PIXELS, AnyImage, Image
 from sparnet.weights.info import METADATA_KEY
@@ -29,15 +23,6 @@ TILE_PX = 256
 """Side of the pieces that a photo is cut into; memory grows with its square."""
 OVERLAP_PX = 16
 """How far a piece looks beyond the part of it that is used, so that no edge shows."""
-_FAILURES = (
-    RuntimeError,
-    UnicodeDecodeError,  # of a name inside the file
-    GeneralFailure,
-    InitializationFailure,
-    NotImplementedFailure,
-    OpConversionFailure,
-    OpValidationFailure,
-)
 _EXPECTED = "expected one picture, float N x 3 x H x W in 0..1 or uint8 N x H x W x 3"
 
 
@@ -94,7 +79,7 @@ class BackgroundModel:
         try:
             model.reshape([1, 3, side, side] if self._channels_first else [1, side, side, 3])
             self._compiled = openvino.Core().compile_model(model, "CPU", options)
-        except _FAILURES:
+        except OPENVINO_FAILURES:
             raise WeightsError(f"{path}: does not run on a picture of {side} x {side} px") from None
         self.scale = self._try_out()
         """By how much the model itself enlarges."""
@@ -129,7 +114,7 @@ class BackgroundModel:
         try:
             frontend = FrontEndManager().load_by_framework("onnx")
             model = frontend.convert(frontend.load(str(self.path)))
-        except _FAILURES:
+        except OPENVINO_FAILURES:
             raise WeightsError(f"{self.path}: not an ONNX file, or a damaged one") from None
         try:
             model.get_rt_info(["framework", METADATA_KEY])

@@ -27,7 +27,7 @@ from sparnet.errors import SparnetError, WeightsError
 from sparnet.weights.info import METADATA_KEY, ModelInfo, dump_info, parse_info
 
 _MAP = "attention_map."
-_FAILURES = (
+OPENVINO_FAILURES = (
     RuntimeError,
     UnicodeDecodeError,  # of a name inside the file
     GeneralFailure,
@@ -36,6 +36,7 @@ _FAILURES = (
     OpConversionFailure,
     OpValidationFailure,
 )
+"""What OpenVINO raises on a file that is no model, or not one it can run."""
 
 
 class OpenvinoEngine:
@@ -218,7 +219,7 @@ def _blaming(path: Path) -> Iterator[None]:
     """Say of what OpenVINO refuses that the file is damaged."""
     try:
         yield
-    except _FAILURES:
+    except OPENVINO_FAILURES:
         raise WeightsError(f"{path}: not an ONNX file, or a damaged one") from None
 
 
