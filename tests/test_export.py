@@ -141,6 +141,7 @@ def test_exporting_twice_gives_the_same_bytes(small_model, small_network, tmp_pa
     "changes",
     [
         {"input_size": 16, "attention": "channelwise", "norm": "instance"},
+        {"input_size": 16, "pixel_unshuffle": 2},
         {"attention": "cbam", "norm": "none", "activation": "prelu"},
         {"attention": "none"},
         {
@@ -151,7 +152,7 @@ def test_exporting_twice_gives_the_same_bytes(small_model, small_network, tmp_pa
             "encoder_skips": True,
         },
     ],
-    ids=["direct", "cbam", "none", "folded"],
+    ids=["direct", "direct-folded", "cbam", "none", "folded"],
 )
 def test_other_architectures_go_to_a_file_and_back(tmp_path, changes):
     config = NetworkConfig(

@@ -1,17 +1,19 @@
-"""A network for small faces as the start of one for large, folded faces."""
+"""A network as the start of one whose pixels are folded."""
 
 import pytest
 import torch
 from torch.nn import functional
 
 from sparnet.network.config import NetworkConfig
-from sparnet.network.folding import fold_weights, folds_into
+from sparnet.network.folding import fold_weights, folds_into, folds_outer_units, keep_inner_units
 from sparnet.network.generator import SPARNet
 
 SMALL = NetworkConfig(
     image_size=32, body_size=8, body_units=1, base_channels=4, max_channels=8, attention_channels=4
 )
 FOLDED = SMALL.model_copy(update={"image_size": 64, "pixel_unshuffle": 2})
+INNER = SMALL.model_copy(update={"pixel_unshuffle": 2, "base_channels": 8, "body_units": 3})
+DIRECT = INNER.model_copy(update={"input_size": 8})
 
 
 @pytest.fixture
@@ -55,3 +57,32 @@ def test_other_networks_are_refused(small):
     assert not folds_into(SMALL, SMALL)
     with pytest.raises(ValueError, match="not the folded"):
         fold_weights(small, other)
+
+
+@pytest.mark.parametrize("config", [INNER, DIRECT], ids=["folded", "direct"])
+def test_inner_units_are_kept_and_new_ones_begin_as_the_identity(small, config):
+    inner = keep_inner_units(small, config)
+    features = torch.rand(2, 8, 8, 8)
+    with torch.no_grad():
+        expected = small.body[0](features)
+        made = inner.body[2](inner.body[1](inner.body[0](features)))
+        torch.testing.assert_close(made, expected, rtol=0, atol=1e-6)
+        torch.testing.assert_close(inner.decoder[0](made), small.decoder[0](expected), rtol=0, atol=1e-6)
+        side = 32 if config is INNER else 8
+        assert inner(torch.rand(1, 3, side, side)).shape == (1, 3, 32, 32)
+    assert (len(inner.encoder), len(inner.decoder)) == ((1, 1) if config is INNER else (0, 1))
+
+
+def test_units_that_began_as_the_identity_learn(small):
+    inner = keep_inner_units(small, DIRECT).train()
+    inner(torch.rand(2, 3, 8, 8)).square().mean().backward()
+    gradient = inner.get_parameter("body.2.branch.conv2.norm.weight").grad
+    assert gradient is not None
+    assert gradient.abs().max() > 0
+
+
+def test_networks_with_other_inner_units_are_refused(small):
+    for changes in ({"max_channels": 16}, {"attention": "none"}, {"body_units": 0}, {"image_size": 64}):
+        assert not folds_outer_units(SMALL, INNER.model_copy(update=changes))
+    with pytest.raises(ValueError, match="other inner units"):
+        keep_inner_units(small, INNER.model_copy(update={"max_channels": 16}))

@@ -126,6 +126,7 @@ def test_units_as_small_as_the_smallest_map_have_no_attention():
         {"body_units": 0},
         {"body_size": 32},
         {"pixel_unshuffle": 2},
+        {"pixel_unshuffle": 2, "input_size": 8},
         {"global_residual": "input"},
         {"encoder_skips": True},
         {"pixel_unshuffle": 4, "global_residual": "detail"},
@@ -153,6 +154,12 @@ def test_folding_pixels_keeps_the_layers_and_cuts_their_work():
     with torch.no_grad():
         maps = build(folded).attention_maps(faces(folded))
     assert maps[-1].shape[-2:] == (32, 32)
+
+
+def test_a_smaller_input_is_not_folded():
+    network = build(changed(TINY, pixel_unshuffle=2, input_size=8))
+    assert network.stem.conv.in_channels == 3
+    assert network.output.conv.out_channels == 3 * 2 * 2
 
 
 def test_a_network_of_differences_starts_as_the_identity():

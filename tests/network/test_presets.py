@@ -57,7 +57,8 @@ def test_parameters_are_as_many_as_published(name, millions):
 
 
 @pytest.mark.parametrize(
-    ("name", "gflop"), [("sparnet", 14.3), ("sparnet-light", 13.8), ("sparnet-hd", 1447)]
+    ("name", "gflop"),
+    [("sparnet", 14.3), ("sparnet-light", 13.8), ("sparnet-fast", 5.7), ("sparnet-hd", 1447)],
 )
 def test_flops_are_as_many_as_published(name, gflop):
     # Twice the multiplications of the convs.
@@ -115,6 +116,10 @@ def test_an_unknown_preset_is_refused_with_those_there_are():
             "n: body_size must lie between 2 and image_size / pixel_unshuffle (8), got 16",
         ),
         (
+            {"input_size": 64, "pixel_unshuffle": 4},
+            "n: input_size must lie between body_size (16) and image_size / pixel_unshuffle (32), got 64",
+        ),
+        (
             {"input_size": 16, "encoder_skips": True},
             "n: encoder_skips needs an encoder as deep as the decoder, not a smaller input_size",
         ),
@@ -124,7 +129,7 @@ def test_an_unknown_preset_is_refused_with_those_there_are():
         ),
         (
             {"input_size": 16, "global_residual": "input"},
-            "n: pixel_unshuffle and global_residual need an input of image_size",
+            "n: global_residual needs an input of image_size",
         ),
         ({"attention_units": 17}, "n: attention_units must be at most the network's 16 units, got 17"),
         (

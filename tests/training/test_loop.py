@@ -209,6 +209,20 @@ def test_a_run_starts_from_other_weights(tmp_path, faces, monkeypatch):
 
 
 @pytest.mark.usefixtures("no_results")
+def test_a_run_starts_from_the_inner_units_of_a_larger_network(tmp_path, faces, monkeypatch):
+    monkeypatch.undo()
+    train(tiny_recipe(faces, total_images=4), tmp_path / "first")
+    model = tmp_path / "first" / "model.onnx"
+    monkeypatch.setattr(loop, "write_results", lambda *_, **__: {"psnr_y": 0.0})
+    inner = {"pixel_unshuffle": 2, "base_channels": 4, "body_units": 3}
+    values = {"initial_weights": str(model), "network": {**NETWORK, **inner}}
+    train(tiny_recipe_of(faces, values, total_images=4, learning_rate=1e-12), tmp_path / "second")
+    started = final_state(tmp_path / "second")["network"]["body.0.branch.conv1.scale_conv.conv.weight"]
+    origin = load_network(model).get_parameter("body.0.branch.conv1.scale_conv.conv.weight")
+    torch.testing.assert_close(started, origin)
+
+
+@pytest.mark.usefixtures("no_results")
 def test_a_run_starts_from_a_network_for_smaller_faces(tmp_path, faces, monkeypatch):
     monkeypatch.undo()
     train(tiny_recipe(faces, total_images=4), tmp_path / "first")

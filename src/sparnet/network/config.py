@@ -93,15 +93,14 @@ class NetworkConfig(Config):
         if self.input_size is not None:
             _require_power_of_two("input_size", self.input_size)
             smallest = 2 if self.architecture == "wavelet" else self.body_size
-            if not smallest <= self.input_size <= self.image_size:
+            largest = "image_size" if self.pixel_unshuffle == 1 else "image_size / pixel_unshuffle"
+            if not smallest <= self.input_size <= self.inner_size and self.input_size != self.image_size:
                 raise ValueError(
                     f"input_size must lie between body_size ({smallest}) and "
-                    f"image_size ({self.image_size}), got {self.input_size}"
+                    f"{largest} ({self.inner_size}), got {self.input_size}"
                 )
-            if self.input_size < self.image_size and (
-                self.pixel_unshuffle > 1 or self.global_residual != "none"
-            ):
-                raise ValueError("pixel_unshuffle and global_residual need an input of image_size")
+            if self.input_size < self.image_size and self.global_residual != "none":
+                raise ValueError("global_residual needs an input of image_size")
         if self.encoder_skips and self.reads_px != self.image_size:
             raise ValueError(
                 "encoder_skips needs an encoder as deep as the decoder, not a smaller input_size"
@@ -138,6 +137,11 @@ class NetworkConfig(Config):
         return self.image_size if self.input_size is None else self.input_size
 
     @property
+    def input_fold(self) -> int:
+        """Side of the squares of pixels of the input that are folded into channels."""
+        return self.pixel_unshuffle if self.reads_px == self.image_size else 1
+
+    @property
     def inner_size(self) -> int:
         """Side of the largest feature maps, in px."""
         return self.image_size // self.pixel_unshuffle
@@ -145,7 +149,7 @@ class NetworkConfig(Config):
     @property
     def encoder_units(self) -> int:
         """Units that halve the size, before the body."""
-        return int(math.log2(self.reads_px // self.pixel_unshuffle // self.body_size))
+        return int(math.log2(self.reads_px // self.input_fold // self.body_size))
 
     @property
     def decoder_units(self) -> int:

@@ -1,6 +1,9 @@
-"""A network for small faces as the start of one for large faces that are folded into channels."""
+"""A network as the start of one that works at a smaller size inside, its pixels folded into channels."""
+
+from typing import Any
 
 import torch
+from torch import nn
 
 from sparnet.network.config import NetworkConfig
 from sparnet.network.generator import SPARNet
@@ -13,7 +16,7 @@ def folds_into(config: NetworkConfig, larger: NetworkConfig) -> bool:
         "pixel_unshuffle": 1,
         "global_residual": "none",
     }
-    return larger.pixel_unshuffle > 1 and larger.model_copy(update=unfolded) == config
+    return larger.input_fold > 1 and larger.model_copy(update=unfolded) == config
 
 
 def fold_weights(source: SPARNet, config: NetworkConfig) -> SPARNet:
@@ -41,4 +44,59 @@ def fold_weights(source: SPARNet, config: NetworkConfig) -> SPARNet:
         tensors[name] = torch.zeros_like(made) if config.global_residual == "input" else made
     folded = SPARNet(config)
     folded.load_state_dict(tensors)
+    return folded.train(source.training)
+
+
+def folds_outer_units(config: NetworkConfig, folded: NetworkConfig) -> bool:
+    """Say whether a network of `folded` has the inner units of one of `config`.
+
+    That is the same network with its pixels folded in place of its outermost units, and perhaps with
+    a longer body or a smaller input.
+    """
+    unfolded = {
+        "pixel_unshuffle": 1,
+        "base_channels": folded.base_channels // folded.pixel_unshuffle,
+        "input_size": None,
+        "body_units": config.body_units,
+    }
+    return (
+        config.architecture == "sparnet"
+        and config.input_size is None
+        and config.attention_units is None
+        and folded.pixel_unshuffle > 1
+        and folded.base_channels % folded.pixel_unshuffle == 0
+        and folded.body_units >= config.body_units
+        and folded.model_copy(update=unfolded) == config
+    )
+
+
+def keep_inner_units(source: SPARNet, config: NetworkConfig) -> SPARNet:
+    """Return a network of folded pixels whose inner units begin where those of `source` stand.
+
+    Stem and output, which meet other channels than those of `source`, begin anew; units that the
+    body of `source` does not have begin as the identity.
+
+    Args:
+        source: A network for faces of the same size, whose outermost units are left out.
+        config: The same architecture with folded pixels; `folds_outer_units` says whether it is.
+
+    Raises:
+        ValueError: If the two do not belong together.
+    """
+    if not folds_outer_units(source.config, config):
+        raise ValueError("the network has other inner units than the folded one")
+    folded = SPARNet(config)
+    left_out = len(source.encoder) - len(folded.encoder)
+    for mine, theirs in (
+        (folded.encoder, source.encoder[left_out:]),
+        (folded.body, source.body),
+        (folded.decoder, source.decoder),
+    ):
+        for unit, origin in zip(mine, theirs, strict=False):
+            unit.load_state_dict(origin.state_dict())
+    for unit in folded.body[len(source.body) :]:
+        conv: Any = unit.get_submodule("branch.conv2")
+        last: nn.Module = conv.scale_conv if config.norm == "none" else conv.norm
+        for parameter in last.parameters():
+            nn.init.zeros_(parameter)
     return folded.train(source.training)

@@ -123,10 +123,9 @@ class SPARNet(nn.Module):
         self.checkpointing = False
         """Whether training keeps only what lies between units and computes the rest again."""
         widths = config.channels_at
-        folded = 3 * config.pixel_unshuffle**2
-        size = config.reads_px // config.pixel_unshuffle
-        self.fold = nn.PixelUnshuffle(config.pixel_unshuffle)
-        self.stem = ScaleConv(folded, widths(size))
+        size = config.reads_px // config.input_fold
+        self.fold = nn.PixelUnshuffle(config.input_fold)
+        self.stem = ScaleConv(3 * config.input_fold**2, widths(size))
         self.encoder = nn.ModuleList()
         self.body = nn.ModuleList()
         self.decoder = nn.ModuleList()
@@ -144,7 +143,7 @@ class SPARNet(nn.Module):
             )
             size = made
         self.skips = nn.ModuleList(_skips(config) if config.encoder_skips else [])
-        self.output = ScaleConv(widths(size), folded)
+        self.output = ScaleConv(widths(size), 3 * config.pixel_unshuffle**2)
         self.unfold = nn.PixelShuffle(config.pixel_unshuffle)
         self.apply(init_weights)
         if config.global_residual == "input":

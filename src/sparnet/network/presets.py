@@ -24,6 +24,9 @@ PRESETS: dict[str, NetworkConfig] = {
     "sparnet-light": NetworkConfig(attention="channelwise", body_units=1),
     "sparnet-direct": NetworkConfig(input_size=16),
     "sparnet-direct-3d": NetworkConfig(input_size=16, attention="channelwise"),
+    "sparnet-fast": NetworkConfig(
+        input_size=16, pixel_unshuffle=2, base_channels=64, attention="channelwise", body_units=6
+    ),
     "baseline": NetworkConfig(attention="none"),
     "v1": NetworkConfig(attention_units=1),
     "v2": NetworkConfig(attention_units=2),
