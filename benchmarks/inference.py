@@ -225,11 +225,7 @@ def contenders(
         made.append(Contender(name, "openvino int8", OpenvinoEngine(beside).run))
     elif calibration:
         target = folder / f"{Path(name).stem}-int8.onnx"
-        side = info.input_size
-        inputs = [
-            face.lr_up if face.lr_up.shape[0] == side else resize_bicubic(face.lr, side, side)
-            for face in calibration
-        ]
+        inputs = [face.at(info.input_size) for face in calibration]
         export_int8(network, target, info, inputs)
         made.append(Contender(name, "openvino int8", OpenvinoEngine(target).run))
     return made
@@ -256,12 +252,14 @@ def time_all(
     return peaks
 
 
-def compare(ways: Sequence[Contender], faces: Sequence[TestFace], metrics: Sequence[str]) -> list[Accuracy]:
-    """Compare what the ways make of real faces."""
+def compare(
+    ways: Sequence[Contender], faces: Sequence[TestFace], side: int, metrics: Sequence[str]
+) -> list[Accuracy]:
+    """Compare what the ways make of real faces, read at `side` px."""
     loaded = {name: METRICS[name].load() for name in metrics}
     results = {}
     for way in ways:
-        made = [way.run(face.lr_up[None])[0] for face in faces]
+        made = [way.run(face.at(side)[None])[0] for face in faces]
         errors = [
             10 * np.log10(255**2 / max(1e-9, float(((a.astype(float) - b.astype(float)) ** 2).mean())))
             for a, b in zip(made, results.get("fp32", (made,))[0], strict=True)
@@ -366,7 +364,7 @@ def main() -> None:
                 )
                 faces = read_test_set(options.faces, chosen)
                 engines = [way for way in ways if way.way != REFERENCE]
-                found = compare(engines, faces, options.metrics.split(","))
+                found = compare(engines, faces, side, options.metrics.split(","))
                 accuracies += found
                 print_accuracy(found)
             del ways, network

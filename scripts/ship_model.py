@@ -98,7 +98,7 @@ def ship_int8(network: Generator, info: ModelInfo, options: argparse.Namespace) 
     update = {"name": name, "recipe": recipe, "arithmetic": "int8", "scores": (), "bf16_loss_db": None}
     described = info.model_copy(update=update)
     path = SHIPPED_FOLDER / f"{name}{SUFFIX}"
-    inputs = [face.lr_up for face in faces]
+    inputs = [face.at(info.input_size) for face in faces]
     export_int8(network, path, described, inputs)
     described = score(described, path, options.hr, options.framing, options.metrics)
     rewrite_info(path, described)

@@ -71,6 +71,8 @@ def prepare_face(face: AnyImage, info: ModelInfo) -> PreparedFace:
     notes = []
     if (rows, columns) != (expected, expected):
         shape = "not square, padded; " if rows != columns else ""
+        if side > info.input_size:
+            shape += f"reduced to {info.input_size} px, "
         made = f"{round(columns * full / side)} x {round(rows * full / side)}"
         notes.append(
             f"{columns} x {rows} px, where {expected} x {expected} is expected: {shape}enlarged to {made} px"

@@ -62,8 +62,7 @@ def run_model(engine: Engine, faces: Sequence[TestFace]) -> tuple[list[AnyImage]
                 f"{face.name}: the original is {face.hr.shape[0]} px, {engine.info.name} makes {size} px; "
                 "name --size, or another model"
             )
-    read = engine.info.input_size
-    inputs = [face.lr_up if read == size else resize_bicubic(face.lr, read, read) for face in faces]
+    inputs = [face.at(engine.info.input_size) for face in faces]
     made: list[AnyImage] = []
     for start in range(0, len(inputs), _BATCH):
         made.extend(engine.run(np.stack(inputs[start : start + _BATCH])))

@@ -30,6 +30,10 @@ class TestFace:
     lr_up: Image
     """The bad face enlarged bicubically to the original's size: what is beside every model."""
 
+    def at(self, side: int) -> Image:
+        """Return the bad face as a network reads it that takes faces of `side` px."""
+        return self.lr_up if side == self.hr.shape[0] else resize_bicubic(self.lr, side, side)
+
 
 @dataclass(frozen=True)
 class TestSetOptions:
