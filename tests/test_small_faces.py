@@ -67,7 +67,7 @@ def test_a_network_that_changes_nothing_gives_the_aligned_square_back():
 
 def test_what_the_network_makes_fills_the_square_without_an_edge():
     photo = np.full((120, 160, 3), 100, dtype=np.uint8)
-    aligned = align(photo, face_at(80, 60, 60), 512)
+    aligned = align(photo, face_at(80, 60, 12), 512)
     engine = StubEngine(lambda faces: np.full_like(faces, 200), task="upscale", size=128)
     (made,) = SmallFaceEnlarger(engine).run([(photo, aligned)])
     assert made is not None
@@ -96,7 +96,7 @@ def test_the_network_for_tiny_faces_reads_faces_framed_as_it_knows_them():
 @pytest.mark.parametrize(("size_px", "first"), [(12, "tiny"), (16, "tiny"), (17, None), (60, None)])
 def test_faces_of_up_to_16_px_are_enlarged_first(size_px, first):
     photo = smooth()
-    tiny = StubEngine(inverted, task="upscale", size=32, name="tiny")
+    tiny = StubEngine(inverted, task="upscale", size=256, name="tiny")
     engine = StubEngine()
     restorer = Restorer(
         engine, detector=StubDetector(face_at(80, 60, 2 * size_px)), small_faces=tiny, color_match=0
@@ -114,6 +114,19 @@ def test_faces_of_up_to_16_px_are_enlarged_first(size_px, first):
         middle = np.s_[24:48, 20:44]
         assert np.abs(seen[middle].astype(int) - (255 - face.aligned[middle])).mean() < 8
         assert (made.image != photo).any(), "what is put back is the difference to the photo as it was"
+
+
+def test_a_sharp_face_larger_than_the_network_knows_keeps_its_detail():
+    photo = np.random.default_rng(0).integers(0, 256, (120, 160, 3), dtype=np.uint8)
+    blurring = StubEngine(lambda faces: np.full_like(faces, 128), task="upscale", size=128)
+    for side, kept in ((60, True), (20, False)):
+        aligned = align(photo, face_at(80, 60, side), 512)
+        (made,) = SmallFaceEnlarger(blurring).run([(photo, aligned)])
+        assert made is not None
+        middle = np.s_[150:420, 110:400]
+        apart = np.abs(made[middle].astype(int) - aligned.image[middle]).mean()
+        assert (apart < 25) == kept
+        assert (made[middle] == 128).all() != kept
 
 
 def test_only_the_small_faces_of_a_batch_are_enlarged():
@@ -141,11 +154,11 @@ def test_it_can_be_switched_off():
 
 
 def test_the_shipped_model_enlarges_small_faces_unless_told_otherwise():
-    face = PIL.Image.fromarray(read_image(EXAMPLE)).resize((28, 28), PIL.Image.Resampling.BICUBIC)
+    face = PIL.Image.fromarray(read_image(EXAMPLE)).resize((20, 20), PIL.Image.Resampling.BICUBIC)
     photo = np.full((80, 80, 3), 90, dtype=np.uint8)
-    photo[26:54, 26:54] = np.array(face)
+    photo[30:50, 30:50] = np.array(face)
     engine = StubEngine(size=128)
-    made = Restorer(engine, detector=StubDetector(face_at(39.5, 39, 32))).restore(photo, keep_faces=True)
+    made = Restorer(engine, detector=StubDetector(face_at(39.5, 39, 22))).restore(photo, keep_faces=True)
     assert made.faces[0].enlarged_by == "sparnet-x8"
     read = made.faces[0].aligned
     assert read is not None

@@ -7,12 +7,16 @@ from jaxtyping import TypeCheckError
 import sparnet
 from sparnet.errors import ImageError, WeightsError
 from sparnet.image import resize_bicubic
-from sparnet.upscaling import Upscaler, prepare_face, side_by_side
+from sparnet.upscaling import Upscaler, back_project, keep_detail, prepare_face, side_by_side
 from sparnet.weights.info import ModelInfo
 
 
 def random_face(rows: int, columns: int, *, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (rows, columns, 3), dtype=np.uint8)
+
+
+def smooth_face(side: int) -> np.ndarray:
+    return resize_bicubic(random_face(8, 8), side, side)
 
 
 @pytest.fixture(scope="module")
@@ -49,10 +53,10 @@ def test_a_face_is_enlarged_bicubically_before_the_network_sees_it(info):
 
 def test_padding_repeats_the_border_and_leaves_the_middle_as_it_was(info):
     face = random_face(128, 64)
-    lr_up = prepare_face(face, info).lr_up
-    assert np.array_equal(lr_up[:, 32:96], face)
-    assert np.array_equal(lr_up[:, :32], np.repeat(face[:, :1], 32, axis=1))
-    assert np.array_equal(lr_up[:, 96:], np.repeat(face[:, -1:], 32, axis=1))
+    lr = prepare_face(face, info).lr
+    assert np.array_equal(lr[:, 32:96], face)
+    assert np.array_equal(lr[:, :32], np.repeat(face[:, :1], 32, axis=1))
+    assert np.array_equal(lr[:, 96:], np.repeat(face[:, -1:], 32, axis=1))
 
 
 def test_padding_is_cut_off_the_result_and_the_bicubic_one_alike(upscaler):
@@ -118,6 +122,54 @@ def test_the_result_is_the_caller_s_own(upscaler):
     assert np.array_equal(first, before)
     assert first.flags.writeable
     assert first.flags.c_contiguous
+
+
+@pytest.mark.parametrize("px", [20, 24, 40, 96])
+def test_a_larger_face_keeps_what_it_shows(upscaler, px):
+    face = random_face(px, px)
+    network, made = upscaler.engine.run(upscaler.prepare(face).lr_up[None])[0], upscaler.upscale(face)
+    apart = [np.abs(resize_bicubic(one, px, px).astype(int) - face).mean() for one in (network, made)]
+    assert apart[1] < apart[0] / 2
+
+
+def test_a_face_as_small_as_the_network_knows_is_what_the_network_makes(upscaler):
+    prepared = upscaler.prepare(random_face(16, 16))
+    assert np.array_equal(upscaler.run([prepared])[0].sr, upscaler.engine.run(prepared.lr_up[None])[0])
+
+
+def test_the_network_sees_a_larger_face_with_the_detail_it_knows(upscaler):
+    face = random_face(40, 40)
+    seen = upscaler.prepare(face).lr_up
+    assert np.array_equal(seen, resize_bicubic(resize_bicubic(face, 16, 16), 128, 128))
+    assert np.array_equal(upscaler.run([upscaler.prepare(face)])[0].bicubic, resize_bicubic(face, 128, 128))
+
+
+def test_back_projection_leaves_a_right_enlargement_alone():
+    sr = smooth_face(64)
+    lr = resize_bicubic(sr, 32, 32)
+    assert np.abs(back_project(sr, lr).astype(int) - sr).max() <= 4  # what 8 bits round off
+    assert np.array_equal(back_project(sr, lr, times=0), sr)
+
+
+def test_a_blurred_face_stays_as_sharp_as_the_network_made_it():
+    """It has been enlarged already: its size says nothing of its detail."""
+    blurred = smooth_face(64)
+    fine = random_face(64, 64, seed=1).astype(int) - 128
+    sr = np.clip(resize_bicubic(blurred, 64, 64) + fine // 2, 0, 255).astype(np.uint8)
+    sr = resize_bicubic(sr, 128, 128)
+    kept, projected = keep_detail(sr, blurred, known_px=16), back_project(sr, blurred)
+    assert np.abs(kept.astype(int) - sr).mean() < 2
+    assert np.abs(projected.astype(int) - sr).mean() > 10
+
+
+def test_back_projection_gets_nearer_each_time():
+    sr, lr = np.full((64, 64, 3), 128, dtype=np.uint8), smooth_face(32)
+    apart = [
+        np.abs(resize_bicubic(back_project(sr, lr, times=n), 32, 32).astype(int) - lr).mean()
+        for n in range(4)
+    ]
+    assert apart[0] > apart[1] > apart[2] >= apart[3]
+    assert apart[3] < 1.5
 
 
 def test_a_float_picture_is_refused(small_model):

@@ -16,8 +16,9 @@ from jaxtyping import Float, Float32, UInt8
 
 from sparnet.engine import Engine
 from sparnet.errors import WeightsError
-from sparnet.faces.align import AlignedFace, AlignmentError, cut_out, fit_similarity, template
+from sparnet.faces.align import AlignedFace, AlignmentError, cut_out, fit_similarity, scale_of, template
 from sparnet.image import AnyImage
+from sparnet.upscaling import as_known, keep_detail, known_px
 
 SMALL_FACE_PX = 16
 """Faces whose box has a longer side of at most so many px are enlarged first. Up to here what
@@ -29,6 +30,9 @@ SHARE_OF_SQUARE = 0.74
 # Mean places of MTCNN's five points in 149 crops as `sparnet-x8` was trained on, 128 px (the first 150
 # faces of faces128-test, their central 85 %), each averaged with its mirror image.
 _POINTS_128 = np.array([(45.4, 59.4), (81.6, 59.4), (63.5, 82.7), (47.4, 98.2), (79.6, 98.2)])
+# How much larger than what the network knows a crop is that keeps its own detail: below, there is little
+# but noise and blocks to keep.
+_SHARPER = 1.25
 # Share of the crop's side over which it fades into what is around it.
 _FADE = 0.08
 
@@ -61,17 +65,22 @@ class SmallFaceEnlarger:
             For each face a picture of the size of its `AlignedFace.image`; None for one that lies
             almost whole outside its photo.
         """
-        reads, makes = self.info.input_size, self.info.image_size
+        makes = self.info.image_size
+        known = known_px(self.info)
         crops: dict[int, AnyImage] = {}
         for index, (photo, aligned) in enumerate(faces):
-            to_crop = _compose(_to_crop(aligned.size, reads), aligned.transform)
+            to_made = _compose(_to_crop(aligned.size, makes), aligned.transform)
+            side = round(np.clip(makes / scale_of(to_made), known, makes))
+            to_crop = _compose(_to_crop(aligned.size, side), aligned.transform)
             with suppress(AlignmentError):
-                crops[index] = cut_out(photo, to_crop, reads)
+                crops[index] = cut_out(photo, to_crop, side)
         results: list[AnyImage | None] = [None for _ in faces]
         if crops:
-            made = self.engine.run(np.stack(list(crops.values())))
-            for index, sr in zip(crops, made, strict=True):
+            made = self.engine.run(np.stack([as_known(crop, self.info) for crop in crops.values()]))
+            for (index, crop), sr in zip(crops.items(), made, strict=True):
                 aligned = faces[index][1]
+                if len(crop) > _SHARPER * known:
+                    sr = keep_detail(sr, crop, known_px=known)
                 results[index] = _laid_into(aligned.image, sr, _to_crop(aligned.size, makes))
         return results
 

@@ -12,7 +12,7 @@ from scipy import stats
 from sparnet.engine import Engine
 from sparnet.errors import DataError, SparnetError
 from sparnet.evaluation.testset import TestFace
-from sparnet.image import AnyImage, resize_bicubic
+from sparnet.image import AnyImage
 from sparnet.metrics.faces import FaceFinder
 from sparnet.metrics.registry import METRICS
 
