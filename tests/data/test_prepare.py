@@ -17,7 +17,7 @@ from beartype.roar import BeartypeCallHintParamViolation
 from jaxtyping import TypeCheckError
 from PIL import Image as PillowImage
 
-import sparnet.data.prepare as module
+import sparnet.data.prepare.folder as module
 from sparnet.data.faces import read_faces
 from sparnet.data.prepare import (
     MANIFEST,
