@@ -9,32 +9,21 @@ and for each photo without one. A run that was stopped, even killed, goes on whe
 process alone writes, a file takes its name when it is whole, and its line follows it.
 """
 
-from sparnet.data.prepare.folder import (
-    MANIFEST,
-    PACK_BYTES,
-    SETTINGS,
+from sparnet.data.prepare.celeba import (
     CelebaConfig,
-    Cut,
-    Cutter,
-    FfhqConfig,
-    NaturalConfig,
-    Preparation,
-    PrepareConfig,
-    Reason,
-    Record,
-    Square,
-    Summary,
     choose_face,
     cut_celeba,
-    cut_ffhq,
-    cut_natural,
-    explain,
-    open_cutter,
-    open_preparation,
     read_identities,
     read_partition,
     square_around,
 )
+from sparnet.data.prepare.cutters import Cutter, PrepareConfig, open_cutter
+from sparnet.data.prepare.ffhq import FfhqConfig, cut_ffhq
+from sparnet.data.prepare.folder import SETTINGS, Preparation, open_preparation
+from sparnet.data.prepare.manifest import MANIFEST
+from sparnet.data.prepare.natural import NaturalConfig, cut_natural
+from sparnet.data.prepare.packs import PACK_BYTES
+from sparnet.data.prepare.records import Cut, Reason, Record, Square, Summary, explain
 
 __all__ = [
     "MANIFEST",
