@@ -71,21 +71,13 @@ def make_small_model(path: Path) -> Path:
     """Write a model file of a small network with random weights."""
     import torch
 
-    from sparnet.export import describe, export_onnx
-    from sparnet.network.config import NetworkConfig
     from sparnet.network.generator import SPARNet
 
+    sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests lie there, and are not installed
+    from tests.small_models import small_config, write_model
+
     torch.manual_seed(0)
-    config = NetworkConfig(
-        base_channels=4,
-        max_channels=8,
-        body_size=64,
-        body_units=1,
-        attention_channels=4,
-        attention_smallest_size=32,
-    )
-    network = SPARNet(config).eval()
-    export_onnx(network, path, describe(network, name="small", task="restore", license="none"))
+    write_model(SPARNet(small_config()).eval(), path, task="restore", upscale_factor=None)
     return path
 
 

@@ -1,16 +1,16 @@
 """What tests of all parts share: one thread, a cache of their own, a small model, real faces."""
 
-import io
+import itertools
 import os
 import sys
-import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
 import numpy as np
 import pytest
-from PIL import Image
+
+from tests.shared_data import find_shared, read_test_faces
 
 os.environ["OMP_NUM_THREADS"] = "1"  # two test processes on two cores would wait for each other's threads
 
@@ -48,30 +48,13 @@ def user_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real photographs."""
-    folder = Path(os.environ.get("SPARNET_SHARED", Path(__file__).parents[2] / "shared"))
-    if not (folder / "faces" / "faces128-test").is_dir():
-        pytest.skip(f"needs real faces in {folder}/faces; name another folder with SPARNET_SHARED")
-    return folder
+    return find_shared("faces/faces128-test").parents[1]
 
 
 @pytest.fixture(scope="session")
-def real_faces(shared: Path) -> list[np.ndarray]:
-    """Three faces of the test pack at 128 px: the central 85 %, resized by Pillow."""
-    shard = next((shared / "faces" / "faces128-test").glob("*.tar"))
-    faces = []
-    with tarfile.open(shard) as pictures:
-        for member in pictures:
-            file = pictures.extractfile(member)
-            if file is None or not member.name.endswith(".webp"):
-                continue
-            picture = Image.open(io.BytesIO(file.read())).convert("RGB")
-            inner = round(0.85 * picture.width)
-            start = (picture.width - inner) // 2
-            crop = picture.crop((start, start, start + inner, start + inner))
-            faces.append(np.array(crop.resize((128, 128), Image.Resampling.BICUBIC)))
-            if len(faces) == 3:
-                break
-    return faces
+def real_faces() -> list[np.ndarray]:
+    """Three faces of the test pack at 128 px."""
+    return list(itertools.islice(read_test_faces(), 3))
 
 
 class Ended(NamedTuple):
@@ -116,21 +99,12 @@ def small_network():
     """A network of few layers and channels, 128 px, every tensor of it random."""
     import torch
 
-    from sparnet.network.config import NetworkConfig
     from sparnet.network.generator import SPARNet
+    from tests.small_models import small_config
 
     torch.set_num_threads(1)
-    config = NetworkConfig(
-        base_channels=4,
-        max_channels=8,
-        body_size=64,
-        body_units=1,
-        attention_channels=4,
-        attention_smallest_size=32,
-        spectral_norm=True,
-    )
     torch.manual_seed(0)
-    network = SPARNet(config)
+    network = SPARNet(small_config(spectral_norm=True))
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
         for name, tensor in network.state_dict().items():
@@ -144,11 +118,10 @@ def small_network():
 @pytest.fixture(scope="session")
 def small_model(small_network, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The small network as a model file. It is made once: torch.onnx.export takes seconds."""
-    from sparnet.export import describe, export_onnx
+    from tests.small_models import write_model
 
     path = tmp_path_factory.mktemp("model") / "small.onnx"
-    info = describe(small_network, name="small", task="upscale", upscale_factor=8, license="none")
-    export_onnx(small_network, path, info)
+    write_model(small_network, path)
     return path
 
 

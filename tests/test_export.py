@@ -10,7 +10,7 @@ import torch
 from onnx import TensorProto, numpy_helper
 
 from sparnet.engine.openvino import OpenvinoEngine
-from sparnet.export import describe, export_onnx
+from sparnet.export import export_onnx
 from sparnet.network.bytes import to_bytes, to_signed
 from sparnet.network.config import NetworkConfig
 from sparnet.network.engine import TorchEngine
@@ -18,6 +18,7 @@ from sparnet.network.files import load_network, read_model_file
 from sparnet.network.generator import SPARNet, without_spectral_norm
 from sparnet.weights.info import METADATA_KEY, parse_info
 from sparnet.weights.seal import check_seal
+from tests.small_models import write_model
 
 
 @pytest.fixture(scope="module")
@@ -169,8 +170,7 @@ def test_other_architectures_go_to_a_file_and_back(tmp_path, changes):
         if isinstance(module, torch.nn.Conv2d):
             torch.nn.init.kaiming_normal_(module.weight)
     path = tmp_path / "model.onnx"
-    info = describe(network, name="other", task="upscale", upscale_factor=8, license="none")
-    export_onnx(network, path, info)
+    info = write_model(network, path, name="other")
     assert load_network(path).config == network.config
     batch = faces(2, network.config.reads_px)
     made = OpenvinoEngine(path, threads=1).run(batch)

@@ -18,6 +18,7 @@ from sparnet.faces.paste import paste_all
 from sparnet.image import Photo, read_photo, write_image, write_photo
 from sparnet.restoration import RestoredFile, Restorer, draw_boxes, enlarge, mix
 from sparnet.weights.info import ModelInfo
+from tests.shared_data import find_shared
 
 
 class StubEngine:
@@ -497,10 +498,8 @@ def test_a_model_file_restores_a_photo(make_variant, tmp_path):
 
 
 @pytest.fixture(scope="module")
-def photos(shared: Path) -> Path:
-    if not (shared / "photos").is_dir():
-        pytest.skip(f"needs real photos in {shared}/photos; name another folder with SPARNET_SHARED")
-    return shared / "photos"
+def photos() -> Path:
+    return find_shared("photos")
 
 
 def test_a_real_photo_comes_back_the_same_from_a_network_that_changes_nothing(photos):

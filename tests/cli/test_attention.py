@@ -65,15 +65,14 @@ def test_a_model_without_attention_is_told(tmp_path, sparnet_cli):
     """Through the export of a network without; three layers, so that it takes a moment."""
     import torch
 
-    from sparnet.export import describe, export_onnx
     from sparnet.network.config import NetworkConfig
     from sparnet.network.generator import SPARNet
+    from tests.small_models import write_model
 
     torch.manual_seed(0)
     config = NetworkConfig(image_size=16, body_size=16, body_units=1, base_channels=2, attention="none")
     network = SPARNet(config)
-    info = describe(network, name="plain", task="upscale", upscale_factor=4, license="none")
-    export_onnx(network, tmp_path / "plain.onnx", info)
+    write_model(network, tmp_path / "plain.onnx", name="plain", upscale_factor=4)
     write_image(tmp_path / "f.png", face())
     ended = sparnet_cli("attention", tmp_path / "f.png", "-o", tmp_path, "-m", tmp_path / "plain.onnx")
     assert (ended.code, len(ended.errors)) == (1, 1)

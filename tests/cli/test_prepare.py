@@ -21,20 +21,13 @@ from typer.testing import CliRunner, Result
 from sparnet.cli.prepare import prepare
 from sparnet.data.faces import load_face_set, read_faces
 from sparnet.image import read_image, write_image
+from tests.shared_data import find_shared
 
 PROGRAM = [sys.executable, "-c", "from sparnet.cli import main; main()", "prepare"]
 
 
 def run(*arguments: object) -> Result:
     return CliRunner().invoke(prepare, [str(argument) for argument in arguments])
-
-
-def find_shared(part: str) -> Path:
-    """Return a file or folder of the shared data, or skip the test."""
-    root = Path(os.environ.get("SPARNET_SHARED", Path(__file__).parents[2].parent / "shared"))
-    if not (root / part).exists():
-        pytest.skip(f"{root / part} is not there; name the folder of shared data in SPARNET_SHARED")
-    return root / part
 
 
 def records(folder: Path) -> list[dict[str, Any]]:

@@ -1,4 +1,3 @@
-import os
 from pathlib import Path
 
 import cv2
@@ -7,6 +6,7 @@ import pytest
 from PIL import Image
 
 from sparnet.faces.detect import MtcnnDetector
+from tests.shared_data import find_shared
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -20,20 +20,14 @@ def _one_thread():
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    beside_the_repository = Path(__file__).parents[3] / "shared"
-    folder = Path(os.environ.get("SPARNET_SHARED", beside_the_repository))
-    if not (folder / "photos").is_dir():
-        pytest.skip(f"needs real photos in {folder}/photos; name another folder with SPARNET_SHARED")
-    return folder
+    """The folder of real photographs."""
+    return find_shared("photos").parent
 
 
 @pytest.fixture(scope="session")
-def read_photo(shared):
+def read_photo():
     def read(name: str) -> np.ndarray:
-        path = shared / "photos" / name
-        if not path.is_file():
-            pytest.skip(f"needs {path}")
-        with Image.open(path) as picture:
+        with Image.open(find_shared(f"photos/{name}")) as picture:
             return np.array(picture.convert("RGB"))
 
     return read

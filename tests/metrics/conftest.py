@@ -1,9 +1,6 @@
 """Pictures and weights that the tests of metrics share, decoded and loaded once."""
 
 import csv
-import io
-import os
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,14 +11,7 @@ import torch
 from PIL import Image
 
 from sparnet.metrics.faces import FaceFinder, HrFace
-
-
-def find_shared(part: str) -> Path:
-    """Return a file or folder of the shared data, or skip the test."""
-    root = Path(os.environ.get("SPARNET_SHARED", Path(__file__).parents[2].parent / "shared"))
-    if not (root / part).exists():
-        pytest.skip(f"{root / part} is not there; name the folder of shared data in SPARNET_SHARED")
-    return root / part
+from tests.shared_data import find_shared, read_test_faces
 
 
 def shrink_and_enlarge(image: np.ndarray, size_px: int) -> np.ndarray:
@@ -60,20 +50,7 @@ def face_sr(face: np.ndarray) -> np.ndarray:
 @pytest.fixture(scope="session")
 def pack_faces() -> list[np.ndarray]:
     """The 440 pictures of the test pack: the central 85 % of each, at 128 px."""
-    folder = find_shared("faces/faces128-test")
-    faces = []
-    for path in sorted(folder.glob("*.tar")):
-        with tarfile.open(path) as shard:
-            for member in sorted(shard.getmembers(), key=lambda member: member.name):
-                file = shard.extractfile(member)
-                if file is None or not member.name.endswith(".webp"):
-                    continue
-                picture = Image.open(io.BytesIO(file.read())).convert("RGB")
-                inner = round(0.85 * picture.width)
-                offset = (picture.width - inner) // 2
-                crop = picture.crop((offset, offset, offset + inner, offset + inner))
-                faces.append(np.asarray(crop.resize((128, 128), Image.Resampling.BICUBIC)))
-    return faces
+    return list(read_test_faces())
 
 
 @pytest.fixture(scope="session")

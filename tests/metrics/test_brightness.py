@@ -6,6 +6,7 @@ import pytest
 from jaxtyping import TypeCheckError
 
 from sparnet.metrics import psnr_rgb, psnr_y, psnr_y_dic, squared_error_y_map, ssim_y, ssim_y_dic, ssim_y_map
+from sparnet.metrics.pairs import mean_over_pairs
 from sparnet.metrics.y_sparnet import luma_truncated
 
 PSNR: list[Callable] = [psnr_y, psnr_y_dic, psnr_rgb]
@@ -30,6 +31,12 @@ def test_ssim_of_equal_pictures_is_1(metric, face):
 def test_psnr_of_a_gray_step_over_rgb():
     """Every pixel is off by 10."""
     assert psnr_rgb(gray(100), gray(110)) == pytest.approx(20 * math.log10(255 / 10))
+
+
+def test_the_mean_over_pairs_is_that_of_each_picture_and_its_own_original():
+    sr, hr = np.stack([gray(100), gray(7)]), np.stack([gray(110), gray(10)])
+    expected = (20 * math.log10(255 / 10) + 20 * math.log10(255 / 3)) / 2
+    assert mean_over_pairs(psnr_rgb, sr, hr) == pytest.approx(expected)
 
 
 def test_brightness_is_truncated_by_sparnet_and_rounded_by_dic():

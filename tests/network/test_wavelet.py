@@ -6,7 +6,6 @@ import torch
 
 from sparnet.config import parse_config
 from sparnet.errors import RecipeError
-from sparnet.export import describe, export_onnx
 from sparnet.network.build import build_generator
 from sparnet.network.config import NetworkConfig
 from sparnet.network.cost import count_gflop
@@ -15,6 +14,7 @@ from sparnet.network.files import read_model_file
 from sparnet.network.presets import preset
 from sparnet.network.wavelet import InverseWaveletPacket, WaveletSRNet, hadamard_basis, wavelet_packet
 from sparnet.training.losses import wavelet_loss
+from tests.small_models import write_model
 
 SMALL = NetworkConfig(
     architecture="wavelet",
@@ -95,8 +95,7 @@ def test_its_model_file_makes_the_same_faces(tmp_path):
     with torch.no_grad():
         network.output.weight.normal_(0, 0.3)
     path = tmp_path / "wavelet.onnx"
-    info = describe(network, name="wavelet", task="upscale", upscale_factor=4, license="none")
-    export_onnx(network, path, info)
+    write_model(network, path, name="wavelet", upscale_factor=4)
     loaded, described = read_model_file(path)
     assert (described.input_size, described.image_size) == (8, 32)
     assert isinstance(loaded, WaveletSRNet)

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sparnet.cli.batch import AsJson, OutputFolder, Verbose, make_output_folder, print_json
-from sparnet.cli.upscale import Model
+from sparnet.cli.batch import make_output_folder, print_json
+from sparnet.cli.options import AsJson, Model, OutputFolder, Verbose
 
 if TYPE_CHECKING:
     from sparnet.image import Image

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
@@ -16,17 +16,6 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from sparnet.image import FoundPicture
-
-Pictures = Annotated[
-    list[Path],
-    typer.Argument(metavar="PICTURES", help="Pictures, folders of them, or patterns.", show_default=False),
-]
-OutputFolder = Annotated[
-    Path, typer.Option("-o", "--output", metavar="DIR", help="Folder to write to.", show_default=False)
-]
-Recursive = Annotated[bool, typer.Option("-r", "--recursive", help="Also look into subfolders.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Report in JSON on standard output.")]
-Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say what is done to each picture.")]
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 
 import typer
 
-from sparnet.cli.batch import AsJson, print_json, progress_bar
+from sparnet.cli.batch import print_json, progress_bar
+from sparnet.cli.options import AsJson
 
 
 def benchmark(

@@ -10,15 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sparnet.cli.batch import (
-    AsJson,
-    OutputFolder,
-    Pictures,
-    Recursive,
-    find_jobs,
-    make_output_folder,
-    progress_bar,
-)
+from sparnet.cli.batch import find_jobs, make_output_folder, progress_bar
+from sparnet.cli.options import AsJson, OutputFolder, Pictures, Recursive
 
 if TYPE_CHECKING:
     import numpy as np

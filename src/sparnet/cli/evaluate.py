@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from sparnet.cli.batch import progress_bar
+from sparnet.cli.options import UPSCALE_FACTORS, Framing, Model, fidelity_option, upscale_factor_option
 
 if TYPE_CHECKING:
     from sparnet.evaluation.evaluate import Interval, MethodScores
@@ -39,10 +40,7 @@ _DEFAULT_METRICS = {Protocol.SPARNET: ("psnr_y", "ssim_y"), Protocol.DIC: ("psnr
 
 def evaluate(
     *,
-    model: Annotated[
-        str | None,
-        typer.Option("-m", "--model", metavar="MODEL", help="Name or file of a model.", show_default=False),
-    ] = None,
+    model: Model = None,
     sr: Annotated[
         Path | None,
         typer.Option("--sr", metavar="DIR", help="Results of any program instead.", show_default=False),
@@ -57,22 +55,13 @@ def evaluate(
         ),
     ] = None,
     upscale_factor: Annotated[
-        int | None,
-        typer.Option(
-            "-s",
-            "--upscale-factor",
-            metavar="4|8|16",
-            help="Bicubic reduction.  [default: the model's]",
-            show_default=False,
-        ),
+        int | None, upscale_factor_option("Bicubic reduction.  [default: the model's]")
     ] = None,
     degrade: Annotated[
         Degrade | None, typer.Option(help="Make bad faces by equation 14 instead.", show_default=False)
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the degradations.")] = 0,
-    framing: Annotated[
-        float, typer.Option(min=0.1, max=1.0, help="Central share of each original's side that is kept.")
-    ] = 1.0,
+    framing: Framing = 1.0,
     size: Annotated[
         int | None,
         typer.Option(
@@ -96,10 +85,7 @@ def evaluate(
         ),
     ] = None,
     fidelity: Annotated[
-        float,
-        typer.Option(
-            "-w", "--fidelity", min=0, max=1, help="Share of the bad face in a model's result, as in restore."
-        ),
+        float, fidelity_option("Share of the bad face in a model's result, as in restore.")
     ] = 0.0,
     json_file: Annotated[
         Path | None,
@@ -123,7 +109,7 @@ def evaluate(
 
     if (model is None) == (sr is None):
         raise typer.BadParameter("give either a model (-m) or a folder of results (--sr)")
-    if upscale_factor is not None and (degrade is not None or upscale_factor not in (4, 8, 16)):
+    if upscale_factor is not None and (degrade is not None or upscale_factor not in UPSCALE_FACTORS):
         raise typer.BadParameter(
             "must be 4, 8 or 16, and not beside --degrade", param_hint="--upscale-factor"
         )

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sparnet.cli.batch import AsJson, print_json
+from sparnet.cli.batch import print_json
+from sparnet.cli.options import AsJson, Framing, check_upscale_factor, upscale_factor_option
 
 if TYPE_CHECKING:
     from sparnet.weights.catalog import CatalogEntry
@@ -123,8 +124,7 @@ def import_model(
         str | None, typer.Option(help="Name it gets; the file's if none is given.", show_default=False)
     ] = None,
     upscale_factor: Annotated[
-        int,
-        typer.Option("-s", "--upscale-factor", metavar="4|8|16", help="The factor a 128 px network is for."),
+        int, upscale_factor_option("The factor a 128 px network is for.", show_default=True)
     ] = 8,
     as_json: AsJson = False,
 ) -> None:
@@ -134,8 +134,7 @@ def import_model(
     """
     from sparnet.errors import SparnetError
 
-    if upscale_factor not in (4, 8, 16):
-        raise typer.BadParameter(f"must be 4, 8 or 16, got {upscale_factor}", param_hint="--upscale-factor")
+    check_upscale_factor(upscale_factor)
     try:
         from sparnet.importing import import_official
     except ModuleNotFoundError as error:
@@ -188,9 +187,7 @@ def export_command(
         Path | None,
         typer.Option(metavar="DIR", help="Originals that int8 is calibrated on.", show_default=False),
     ] = None,
-    framing: Annotated[
-        float, typer.Option(min=0.1, max=1.0, help="Central share of each original's side that is kept.")
-    ] = 1.0,
+    framing: Framing = 1.0,
     as_json: AsJson = False,
 ) -> None:
     """Write a model for other programs: uint8 N x H x W x RGB in and out, any number of faces at once.

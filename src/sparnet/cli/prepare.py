@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sparnet.cli.batch import AsJson, OutputFolder, Verbose, print_json, progress_bar
+from sparnet.cli.batch import print_json, progress_bar
+from sparnet.cli.options import AsJson, OutputFolder, Verbose, assignments_option
 
 if TYPE_CHECKING:
     from sparnet.data.prepare import Preparation, PrepareConfig, Summary
@@ -34,12 +35,7 @@ class Filter(enum.StrEnum):
 Source = Annotated[
     Path, typer.Argument(metavar="SRC", help="Folder of photos; those below it too.", show_default=False)
 ]
-Assignments = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--set", metavar="KEY=VALUE", help="Change a number; docs/data.md has them.", show_default=False
-    ),
-]
+Assignments = Annotated[list[str] | None, assignments_option("Change a number; docs/data.md has them.")]
 Workers = Annotated[
     int | None,
     typer.Option(

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from sparnet.cli.options import assignments_option
+
 if TYPE_CHECKING:
     from sparnet.evaluation.reproduce.report import Report
 
@@ -55,13 +57,7 @@ def reproduce(
         typer.Option(help="Recipes of the rows.  [default: budget, in full release]", show_default=False),
     ] = None,
     assignments: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Change a value of every recipe; may be repeated.",
-            show_default=False,
-        ),
+        list[str] | None, assignments_option("Change a value of every recipe; may be repeated.")
     ] = None,
     models: Annotated[
         list[str] | None,

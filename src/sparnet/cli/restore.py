@@ -9,20 +9,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sparnet.cli.batch import (
+from sparnet.cli.batch import Batch, Job, find_jobs, make_output_folder, print_json, progress_bar
+from sparnet.cli.options import (
     AsJson,
-    Batch,
-    Job,
+    DetectorName,
+    Engine,
+    EngineName,
+    Model,
     OutputFolder,
     Pictures,
     Recursive,
     Verbose,
-    find_jobs,
-    make_output_folder,
-    print_json,
-    progress_bar,
+    check_suffix,
+    fidelity_option,
 )
-from sparnet.cli.upscale import Engine, EngineName, Model
 from sparnet.cli.video import name_results, restore_videos, split_videos
 
 if TYPE_CHECKING:
@@ -52,12 +52,7 @@ def restore(
     upscale_factor: Annotated[
         int, typer.Option("-s", "--upscale-factor", min=1, max=8, help="Enlarge the whole photo as well.")
     ] = 1,
-    fidelity: Annotated[
-        float,
-        typer.Option(
-            "-w", "--fidelity", min=0, max=1, help="0: what the model makes. 1: the face as it was."
-        ),
-    ] = 0.0,
+    fidelity: Annotated[float, fidelity_option("0: what the model makes. 1: the face as it was.")] = 0.0,
     aligned: Annotated[
         bool, typer.Option("--aligned", help="Each picture is an aligned face; written at the model's size.")
     ] = False,
@@ -108,9 +103,7 @@ def restore(
         Path | None,
         typer.Option(metavar="FILE.onnx", help="Enlarges all but the faces, with -s.", show_default=False),
     ] = None,
-    detector: Annotated[
-        str, typer.Option(metavar="mtcnn|FILE.onnx", help="What finds faces; a file of YuNet.")
-    ] = "mtcnn",
+    detector: DetectorName = "mtcnn",
     engine_workers: Annotated[
         int | None,
         typer.Option(
@@ -145,8 +138,7 @@ def restore(
         }  # fmt: skip
         for option in (option for option, is_given in of_photos.items() if is_given):
             raise typer.BadParameter("does not go with a video", param_hint=option)
-    if "/" in suffix or "\\" in suffix:
-        raise typer.BadParameter(f"must be part of a name, got {suffix!r}", param_hint="--suffix")
+    check_suffix(suffix)
     if background_model is not None and upscale_factor == 1:
         raise typer.BadParameter(
             "needs -s 2 or more, by how much to enlarge", param_hint="--background-model"

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 import sparnet
-from sparnet.cli.upscale import Engine, EngineName
+from sparnet.cli.options import DetectorName, Engine, EngineName
 
 
 def serve(
@@ -52,9 +52,7 @@ def serve(
             show_default=False,
         ),
     ] = None,
-    detector: Annotated[
-        str, typer.Option(metavar="mtcnn|FILE.onnx", help="What finds faces; a file of YuNet.")
-    ] = "mtcnn",
+    detector: DetectorName = "mtcnn",
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads of the network; all cores without.", show_default=False)
     ] = None,

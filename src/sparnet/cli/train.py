@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sparnet.cli.options import assignments_option
+
 if TYPE_CHECKING:
     from sparnet.training.loop import Outcome
     from sparnet.training.recipe import Recipe
@@ -18,13 +20,7 @@ def train(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE.toml", help="What to train.", show_default=False)],
     *,
     assignments: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="KEY=VALUE",
-            help="Change a value of the recipe; may be repeated.",
-            show_default=False,
-        ),
+        list[str] | None, assignments_option("Change a value of the recipe; may be repeated.")
     ] = None,
     output: Annotated[
         Path | None,

@@ -8,17 +8,19 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sparnet.cli.batch import (
+from sparnet.cli.batch import Batch, Job, find_jobs, make_output_folder, progress_bar
+from sparnet.cli.options import (
     AsJson,
-    Batch,
-    Job,
+    Engine,
+    EngineName,
+    Model,
     OutputFolder,
     Pictures,
     Recursive,
     Verbose,
-    find_jobs,
-    make_output_folder,
-    progress_bar,
+    check_suffix,
+    check_upscale_factor,
+    upscale_factor_option,
 )
 
 if TYPE_CHECKING:
@@ -49,45 +51,12 @@ class Extension(enum.StrEnum):
     TIFF = "tiff"
 
 
-class EngineName(enum.StrEnum):
-    """What runs the network."""
-
-    OPENVINO = "openvino"
-    ONNXRUNTIME = "onnxruntime"
-    ONNXRUNTIME_CPU = "onnxruntime-cpu"
-    ONNXRUNTIME_CUDA = "onnxruntime-cuda"
-    ONNXRUNTIME_TENSORRT = "onnxruntime-tensorrt"
-    ONNXRUNTIME_COREML = "onnxruntime-coreml"
-    ONNXRUNTIME_DIRECTML = "onnxruntime-directml"
-    TORCH = "torch"
-    TORCH_COMPILE = "torch-compile"
-
-
-Engine = Annotated[
-    EngineName,
-    typer.Option(
-        "--engine",
-        metavar="openvino|onnxruntime[-cuda|...]|torch[-compile]",
-        help="What runs the network; with ONNX Runtime also cpu, cuda, tensorrt, coreml, directml.",
-    ),
-]
-Model = Annotated[
-    str | None,
-    typer.Option("-m", "--model", metavar="MODEL", help="Name or file of a model.", show_default=False),
-]
-
-
 def upscale(
     faces: Pictures,
     output: OutputFolder,
     *,
     model: Model = None,
-    upscale_factor: Annotated[
-        int | None,
-        typer.Option(
-            "-s", "--upscale-factor", metavar="4|8|16", help="By how much.  [default: 8]", show_default=False
-        ),
-    ] = None,
+    upscale_factor: Annotated[int | None, upscale_factor_option("By how much.  [default: 8]")] = None,
     compare: Annotated[
         bool, typer.Option("--compare", help="Also write input, bicubic and result side by side.")
     ] = False,
@@ -105,10 +74,8 @@ def upscale(
     from sparnet.image import show_path
     from sparnet.upscaling import Upscaler
 
-    if upscale_factor is not None and upscale_factor not in (4, 8, 16):
-        raise typer.BadParameter(f"must be 4, 8 or 16, got {upscale_factor}", param_hint="--upscale-factor")
-    if "/" in suffix or "\\" in suffix:
-        raise typer.BadParameter(f"must be part of a name, got {suffix!r}", param_hint="--suffix")
+    check_upscale_factor(upscale_factor)
+    check_suffix(suffix)
     batch = find_jobs(
         faces, output, suffix=suffix, extension=f".{extension}", compare=compare, recursive=recursive
     )

@@ -6,6 +6,7 @@ not by the shape checker that only tests switch on.
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Float, UInt8
@@ -32,6 +33,27 @@ def check_pair(sr: UInt8[np.ndarray, "h w 3"], hr: UInt8[np.ndarray, "h2 w2 3"])
         raise ValueError(
             f"sr and hr must have one size, got {sr_width} x {sr_height} and {hr_width} x {hr_height} px"
         )
+
+
+def mean_over_pairs(
+    metric: Callable[[np.ndarray, np.ndarray], float],
+    sr: UInt8[np.ndarray, "n h w 3"],
+    hr: UInt8[np.ndarray, "n h w 3"],
+) -> float:
+    """Average what a metric such as `psnr_y` says of each picture and its original.
+
+    Args:
+        metric: A metric of two pictures.
+        sr: Pictures.
+        hr: Their originals.
+
+    Returns:
+        The mean, in the metric's unit.
+
+    Raises:
+        ValueError: If there are not as many pictures as originals, or their sizes differ.
+    """
+    return float(np.mean([metric(a, b) for a, b in zip(sr, hr, strict=True)]))
 
 
 def luma(image: UInt8[np.ndarray, "h w 3"]) -> Float[np.ndarray, "h w"]:

@@ -22,6 +22,7 @@ from sparnet.data.faces import FaceSet, choose_faces, hold_out_people, load_face
 from sparnet.data.validation import Validation, make_validation
 from sparnet.errors import DataError, RecipeError, SparnetError
 from sparnet.files import write_whole
+from sparnet.metrics.pairs import mean_over_pairs
 from sparnet.metrics.y_sparnet import psnr_y
 from sparnet.network.build import Generator
 from sparnet.network.bytes import to_bytes, to_signed
@@ -171,11 +172,6 @@ def judge(network: Generator, validation: Validation, *, device: torch.device) -
     )
 
 
-def mean_psnr_y(sr: UInt8[np.ndarray, "n h w 3"], hr: UInt8[np.ndarray, "n h w 3"]) -> float:
-    """Average `psnr_y` over pairs of pictures, dB."""
-    return float(np.mean([psnr_y(a, b) for a, b in zip(sr, hr, strict=True)]))
-
-
 def train(
     recipe: Recipe,
     run: Path,
@@ -233,7 +229,7 @@ def train(
     if first and tensorboard:
         folder = run / "tensorboard"
         board = closing.enter_context(contextlib.closing(TensorboardLog(folder, images_seen=images_seen)))
-    bicubic = mean_psnr_y(validation.lr_up, validation.hr)
+    bicubic = mean_over_pairs(psnr_y, validation.lr_up, validation.hr)
     notice(
         f"{len(faces)} faces to train on; {len(validation.hr)} to judge by, "
         f"where the network's input stands at {bicubic:.3f} dB (psnr_y)"
@@ -241,7 +237,7 @@ def train(
 
     def evaluate(now: int) -> tuple[float, np.ndarray]:
         sr = judge(trainee.average.network, validation, device=fabric.device)
-        psnr = mean_psnr_y(sr, validation.hr)
+        psnr = mean_over_pairs(psnr_y, sr, validation.hr)
         if log is not None:
             log.write("evaluation", now, psnr_y=psnr, input_psnr_y=bicubic)
         if board is not None:
@@ -333,7 +329,7 @@ def _check_evaluation(trainee: Trainee, validation: Validation, fabric: Fabric) 
     few = Validation(
         validation.hr[:_SANITY_FACES], validation.lr[:_SANITY_FACES], validation.lr_up[:_SANITY_FACES]
     )
-    mean_psnr_y(judge(trainee.average.network, few, device=fabric.device), few.hr)
+    mean_over_pairs(psnr_y, judge(trainee.average.network, few, device=fabric.device), few.hr)
 
 
 def _pairs(

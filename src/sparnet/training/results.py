@@ -10,6 +10,7 @@ from jaxtyping import UInt8
 from sparnet.data.validation import Validation
 from sparnet.export import describe, export_onnx
 from sparnet.files import write_whole
+from sparnet.metrics.pairs import mean_over_pairs
 from sparnet.metrics.y_sparnet import psnr_y, ssim_y
 from sparnet.network.build import Generator
 from sparnet.training.log import face_strip
@@ -39,10 +40,10 @@ def write_results(
         images_seen: Training time.
     """
     scores = {
-        "psnr_y": _mean([psnr_y(a, b) for a, b in zip(sr, validation.hr, strict=True)]),
-        "ssim_y": _mean([ssim_y(a, b) for a, b in zip(sr, validation.hr, strict=True)]),
-        "input_psnr_y": _mean([psnr_y(a, b) for a, b in zip(validation.lr_up, validation.hr, strict=True)]),
-        "input_ssim_y": _mean([ssim_y(a, b) for a, b in zip(validation.lr_up, validation.hr, strict=True)]),
+        "psnr_y": mean_over_pairs(psnr_y, sr, validation.hr),
+        "ssim_y": mean_over_pairs(ssim_y, sr, validation.hr),
+        "input_psnr_y": mean_over_pairs(psnr_y, validation.lr_up, validation.hr),
+        "input_ssim_y": mean_over_pairs(ssim_y, validation.lr_up, validation.hr),
     }
     info = describe(
         network,
@@ -73,7 +74,3 @@ def draw_faces(validation: Validation, sr: UInt8[np.ndarray, "n h w 3"]) -> UInt
     gap = np.full((strips[0].shape[0], 8, 3), 255, dtype=np.uint8)
     rows = [np.concatenate([strips[i], gap, strips[i + 1]], axis=1) for i in range(0, len(strips), 2)]
     return np.concatenate(rows)
-
-
-def _mean(values: list[float]) -> float:
-    return float(np.mean(values))
