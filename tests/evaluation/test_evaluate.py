@@ -157,7 +157,11 @@ def test_the_command_scores_anyones_results(tmp_path, sparnet_cli):
     rows = list(csv.DictReader((tmp_path / "r.csv").read_text().splitlines()))
     assert [row["name"] for row in rows] == [f"face{index}" for index in range(4)]
     assert float(rows[0]["bicubic psnr_y"]) < float(rows[0][f"{sr} psnr_y"])
-    assert read_image(tmp_path / "f.png").shape[1] > 100
+    page = read_image(tmp_path / "f.png")
+    assert page.shape[1] > 100
+    every = ["--faces", str(tmp_path / "f.png"), "--every", "3"]
+    assert sparnet_cli("evaluate", *options, *every).code == 0
+    assert read_image(tmp_path / "f.png").shape[0] < page.shape[0], "two of four faces, one line less"
 
 
 def test_the_papers_bicubic_row_comes_out(shared):
@@ -168,7 +172,13 @@ def test_the_papers_bicubic_row_comes_out(shared):
 
 @pytest.mark.parametrize(
     "options",
-    [[], ["-m", "a", "--sr", "b"], ["--sr", "b", "-s", "5"], ["--sr", "b", "-s", "8", "--degrade", "blind"]],
+    [
+        [],
+        ["-m", "a", "--sr", "b"],
+        ["--sr", "b", "-s", "5"],
+        ["--sr", "b", "-s", "8", "--degrade", "blind"],
+        ["--sr", "b", "--every", "2"],
+    ],
 )
 def test_wrong_use_exits_with_2(options, tmp_path, sparnet_cli):
     assert sparnet_cli("evaluate", "--hr", tmp_path, *options).code == 2

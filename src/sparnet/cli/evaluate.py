@@ -103,12 +103,18 @@ def evaluate(
             "--faces", metavar="FILE", help="Draw the worst and the best faces.", show_default=False
         ),
     ] = None,
+    every: Annotated[
+        int | None,
+        typer.Option(metavar="N", min=1, help="With --faces: draw every Nth face.", show_default=False),
+    ] = None,
 ) -> None:
     """Score a model or a folder of results on a test set, plain enlargement always beside it."""
     from sparnet.errors import SparnetError
 
     if (model is None) == (sr is None):
         raise typer.BadParameter("give either a model (-m) or a folder of results (--sr)")
+    if every is not None and faces_file is None:
+        raise typer.BadParameter("needs --faces FILE to draw to", param_hint="--every")
     if upscale_factor is not None and (degrade is not None or upscale_factor not in UPSCALE_FACTORS):
         raise typer.BadParameter(
             "must be 4, 8 or 16, and not beside --degrade", param_hint="--upscale-factor"
@@ -175,7 +181,7 @@ def evaluate(
     if csv_file is not None:
         _write(csv_file, _table_of_pictures(faces, scored).encode())
     if faces_file is not None:
-        _draw_faces(faces_file, faces, results[main.method][0], main)
+        _draw_faces(faces_file, faces, results[main.method][0], main, every)
     if json_file is not None and str(json_file) != "-":
         _write(json_file, (json.dumps(report, indent=2) + "\n").encode())
     if json_file is not None and str(json_file) == "-":
@@ -262,8 +268,10 @@ def _table_of_pictures(faces: "list[TestFace]", scored: "list[MethodScores]") ->
     return text.getvalue()
 
 
-def _draw_faces(path: Path, faces: "list[TestFace]", results: "list[Image]", scores: "MethodScores") -> None:
-    """Draw the worst and the best faces by the first metric: input, result, original."""
+def _draw_faces(
+    path: Path, faces: "list[TestFace]", results: "list[Image]", scores: "MethodScores", every: int | None
+) -> None:
+    """Draw the worst and the best faces by the first metric, or every Nth: input, result, original."""
     import numpy as np
 
     from sparnet.drawing import draw_sheet
@@ -272,9 +280,12 @@ def _draw_faces(path: Path, faces: "list[TestFace]", results: "list[Image]", sco
 
     name, values = next(iter(scores.per_picture.items()))
     order = np.argsort(values if METRICS[name].direction == "higher" else [-value for value in values])
-    shown = (
-        [*order[:FACES_ON_A_PAGE], *order[-FACES_ON_A_PAGE:]] if len(order) > 2 * FACES_ON_A_PAGE else order
-    )
+    if every is not None:
+        shown = list(range(0, len(faces), every))
+    elif len(order) > 2 * FACES_ON_A_PAGE:
+        shown = [*order[:FACES_ON_A_PAGE], *order[-FACES_ON_A_PAGE:]]
+    else:
+        shown = list(order)
     strips = []
     for index in shown:
         strips += [
