@@ -209,6 +209,21 @@ def test_a_run_starts_from_other_weights(tmp_path, faces, monkeypatch):
 
 
 @pytest.mark.usefixtures("no_results")
+def test_a_run_goes_on_without_the_weights_it_began_with(tmp_path, faces, monkeypatch):
+    monkeypatch.undo()
+    train(tiny_recipe(faces, total_images=4), tmp_path / "first")
+    model = tmp_path / "first" / "model.onnx"
+    monkeypatch.setattr(loop, "write_results", lambda *_, **__: {"psnr_y": 0.0})
+    recipe = tiny_recipe_of(faces, {"initial_weights": str(model)}, total_images=4)
+    train(recipe, tmp_path / "second")
+    model.unlink()
+    longer = recipe.model_copy(update={"train": recipe.train.model_copy(update={"total_images": 8})})
+    assert train(longer, tmp_path / "second", resume=True).images_seen == 8
+    with pytest.raises(WeightsError, match="no such model file"):
+        train(longer, tmp_path / "third")
+
+
+@pytest.mark.usefixtures("no_results")
 def test_a_run_starts_from_the_inner_units_of_a_larger_network(tmp_path, faces, monkeypatch):
     monkeypatch.undo()
     train(tiny_recipe(faces, total_images=4), tmp_path / "first")

@@ -210,7 +210,7 @@ def train(
     _check_run(recipe, run, resume=resume)
     faces, validation = data or load_data(recipe)
     batches = make_batches(recipe, faces, fabric.device)
-    trainee = build_trainee(recipe, fabric, notice=notice)
+    trainee = build_trainee(recipe, fabric, notice=notice, resume=resume)
     recipe = _as_it_is(recipe, trainee)
     images_seen = 0
     if resume:

@@ -89,15 +89,23 @@ class Trainee:
         return parts
 
 
-def build_trainee(recipe: Recipe, fabric: Fabric, *, notice: Callable[[str], None]) -> Trainee:
+def build_trainee(
+    recipe: Recipe, fabric: Fabric, *, notice: Callable[[str], None], resume: bool = False
+) -> Trainee:
     """Make network, average, optimiser and critic on the device, by the recipe.
+
+    Args:
+        recipe: The recipe.
+        fabric: The device.
+        notice: Told what a person should know.
+        resume: Whether a saved state follows; the initial weights are not needed then.
 
     Raises:
         WeightsError: If the initial weights are missing or of another architecture.
     """
     torch.manual_seed(recipe.seed)
     network = build_generator(recipe.network)
-    if recipe.initial_weights is not None:
+    if recipe.initial_weights is not None and not resume:
         take_weights(network, recipe.initial_weights)
     network.checkpointing = recipe.train.checkpointing
     network = _placed(network, recipe, fabric)
