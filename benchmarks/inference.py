@@ -15,8 +15,8 @@ the peak counts those that are really done, against a large matrix product in fl
 
 With --faces, accuracy is measured too: the PSNR between each engine's faces and those of float32, and by
 how much `psnr_y` and `lpips_alex` change against the originals. That needs real weights: models, not
-presets. A model M.onnx in integers is looked for as M-int8.onnx beside it, and as M-int8 in the catalog;
---int8 names faces to calibrate on, to make it for presets and models that have none.
+presets. A model M.onnx in integers is looked for as M-int8.onnx beside it, that of a model M of the
+catalog in models/; --int8 names faces to calibrate on, to make it for presets and models that have none.
 """
 
 import argparse
@@ -55,6 +55,7 @@ from sparnet.weights.info import ModelInfo
 
 REFERENCE = "eager fp32"
 NAMES = ("sparnet", "sparnet-x8", "sparnet-direct", "sparnet-hd-light", "sparnet-hd")
+BESIDE = Path(__file__).parents[1] / "models"
 AUTHORS = {128: "sparnet", 512: "sparnet-hd"}
 
 Run = Callable[[np.ndarray], MadeFaces]
@@ -217,12 +218,13 @@ def contenders(
     made.append(Contender(name, "openvino fp32", OpenvinoEngine(path, precision="fp32").run))
     if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         made.append(Contender(name, "openvino bf16", OpenvinoEngine(path, precision="bf16").run))
-    integers = f"{name}-int8"
-    if integers in known_models():
-        made.append(Contender(name, "openvino int8", OpenvinoEngine(find_model(integers)).run))
-    elif Path(name).is_file() and Path(name).with_stem(f"{Path(name).stem}-int8").is_file():
-        beside = Path(name).with_stem(f"{Path(name).stem}-int8")
-        made.append(Contender(name, "openvino int8", OpenvinoEngine(beside).run))
+    integers = (
+        Path(name).with_stem(f"{Path(name).stem}-int8")
+        if Path(name).is_file()
+        else BESIDE / f"{name}-int8.onnx"
+    )
+    if integers.is_file():
+        made.append(Contender(name, "openvino int8", OpenvinoEngine(integers).run))
     elif calibration:
         target = folder / f"{Path(name).stem}-int8.onnx"
         inputs = [face.at(info.input_size) for face in calibration]

@@ -7,8 +7,9 @@
         --hr ../shared/faces/faces512-test --metrics lpips_alex,identity_cosine,psnr_y
 
 Copies the run's resolved recipe and log beside the model cards, in docs/runs/NAME/. With --int8 a second
-model, NAME-int8, is made in 8-bit integers, calibrated on the faces of that folder. A model that is
-shipped already is written and scored again, with what it says of itself, by
+model, NAME-int8, is made in 8-bit integers, calibrated on the faces of that folder. That one, and with
+--beside the model itself, goes to models/, which an installation does not copy. A model that is shipped
+already is written and scored again, with what it says of itself, by
 
     python scripts/ship_model.py --again --name sparnet-x8 --hr ... --framing 0.85 [--int8 ...]
 """
@@ -31,6 +32,7 @@ from sparnet.weights.catalog import SHIPPED_FOLDER, SUFFIX, CatalogEntry, read_c
 from sparnet.weights.info import ModelInfo, Score
 
 ROOT = Path(__file__).parent.parent
+BESIDE = ROOT / "models"
 METRICS = ("psnr_y", "ssim_y")
 
 
@@ -49,6 +51,7 @@ def set_options(info: ModelInfo, framing: float, limit: int | None = None) -> Te
 
 def score(info: ModelInfo, model: Path, hr: Path, framing: float, metrics: tuple[str, ...]) -> ModelInfo:
     """Measure a model on a test set: its scores, and what bfloat16 costs in `psnr_y`."""
+    named = info.name if model.parent == SHIPPED_FOLDER else model.relative_to(ROOT).as_posix()
     faces = read_faces(info, hr, framing)
     judge = Judge(faces, metrics)
     exact = OpenvinoEngine(model, precision="fp32")
@@ -69,7 +72,7 @@ def score(info: ModelInfo, model: Path, hr: Path, framing: float, metrics: tuple
             value=round(mine.scores[metric].value, 4),
             bicubic=round(plain.scores[metric].value, 4),
             data=f"{len(faces)} faces of {hr.name}, {set_options(info, framing).description}",
-            command=f"sparnet evaluate -m {info.name} --hr {hr.name}{said}",
+            command=f"sparnet evaluate -m {named} --hr {hr.name}{said}",
         )
         for metric in metrics
     )
@@ -77,14 +80,15 @@ def score(info: ModelInfo, model: Path, hr: Path, framing: float, metrics: tuple
 
 
 def enter(info: ModelInfo, path: Path) -> None:
-    """Enter a model file into the catalog and print its scores."""
+    """Enter a model file of the package into the catalog; print its scores."""
     content = path.read_bytes()
-    entry = CatalogEntry(
-        file=path.name, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content), info=info
-    )
-    catalog = read_catalog(SHIPPED_FOLDER)
-    models = catalog.models | {info.name: entry}
-    write_catalog(SHIPPED_FOLDER, catalog.model_copy(update={"models": models}))
+    if path.parent == SHIPPED_FOLDER:
+        entry = CatalogEntry(
+            file=path.name, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content), info=info
+        )
+        catalog = read_catalog(SHIPPED_FOLDER)
+        models = catalog.models | {info.name: entry}
+        write_catalog(SHIPPED_FOLDER, catalog.model_copy(update={"models": models}))
     for one in info.scores:
         print(f"{info.name}: {one.metric} {one.value} (bicubic {one.bicubic}) on {one.data}")
     print(f"{info.name}: psnr_y falls by {info.bf16_loss_db} dB in bfloat16; {len(content) / 1e6:.1f} MB")
@@ -97,7 +101,7 @@ def ship_int8(network: Generator, info: ModelInfo, options: argparse.Namespace) 
     recipe = f"{info.name}, quantised to 8 bits on {len(faces)} faces of {options.int8.name}"
     update = {"name": name, "recipe": recipe, "arithmetic": "int8", "scores": (), "bf16_loss_db": None}
     described = info.model_copy(update=update)
-    path = SHIPPED_FOLDER / f"{name}{SUFFIX}"
+    path = BESIDE / f"{name}{SUFFIX}"
     inputs = [face.at(info.input_size) for face in faces]
     export_int8(network, path, described, inputs)
     described = score(described, path, options.hr, options.framing, options.metrics)
@@ -112,6 +116,7 @@ def main() -> None:
     )
     parser.add_argument("run", type=Path, nargs="?")
     parser.add_argument("--again", action="store_true")
+    parser.add_argument("--beside", action="store_true")
     parser.add_argument("--name", required=True)
     parser.add_argument("--license")
     parser.add_argument("--trained-on")
@@ -123,7 +128,8 @@ def main() -> None:
     )
     parser.add_argument("--int8", type=Path)
     options = parser.parse_args()
-    path = SHIPPED_FOLDER / f"{options.name}{SUFFIX}"
+    BESIDE.mkdir(exist_ok=True)
+    path = (BESIDE if options.beside else SHIPPED_FOLDER) / f"{options.name}{SUFFIX}"
     if options.again:
         network, info = read_model_file(path)
     else:

@@ -25,9 +25,10 @@ CALIBRATION_FACES = 100
 def export_int8(network: Generator, path: Path, info: ModelInfo, faces: Sequence[Image]) -> None:
     """Write a network as a model file whose convs compute in 8-bit integers, by rename.
 
-    Weights get a scale for each output channel, values between layers one for each tensor, wide
-    enough for everything that the faces make: a range cut at what is usual costs the unusual face
-    decibels. Sums, attention's sigmoid and the norms that follow no conv stay in floating point.
+    Weights get a scale for each output channel, values between layers a scale and a zero for each
+    tensor (LeakyReLU makes little below 0), wide enough for everything that the faces make: a range
+    cut at what is usual costs the unusual face decibels. Sums, attention's sigmoid and the norms that
+    follow no conv stay in floating point.
     Such a file is for running only; it cannot be trained further.
 
     Args:
@@ -73,7 +74,7 @@ def _quantize(model: onnx.ModelProto, faces: Sequence[Image]) -> onnx.ModelProto
             model,
             nncf.Dataset([face[None] for face in faces], lambda face: {INPUT: face}),
             subset_size=len(faces),
-            preset=nncf.QuantizationPreset.PERFORMANCE,
+            preset=nncf.QuantizationPreset.MIXED,
             target_device=nncf.TargetDevice.CPU,
             advanced_parameters=advanced.AdvancedQuantizationParameters(
                 activations_range_estimator_params=widest,

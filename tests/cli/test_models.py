@@ -1,6 +1,8 @@
 """`sparnet models`: what is there, its terms and hashes, and the released files taken in."""
 
+import hashlib
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -110,3 +112,25 @@ def test_a_file_that_is_not_a_released_one_is_one_line(sparnet_cli, tmp_path, us
     ended = sparnet_cli("models", "import", tmp_path / "x.pth")
     assert (ended.code, len(ended.errors)) == (1, 1)
     assert "x.pth" in ended.err
+
+
+def test_a_model_file_is_shown_like_a_model_of_the_list(sparnet_cli, small_model):
+    facts = json.loads(sparnet_cli("models", "show", small_model, "--json").out)
+    assert (facts["name"], facts["path"]) == ("small", str(small_model))
+    assert facts["bytes"] == small_model.stat().st_size
+    assert facts["sha256"] == hashlib.sha256(small_model.read_bytes()).hexdigest()
+    ended = sparnet_cli("models", "show", "nix.onnx")
+    assert ended.code == 1
+    assert ended.errors == ["sparnet: nix.onnx: no such model file"]
+
+
+def test_the_models_beside_the_package_say_what_they_are(sparnet_cli):
+    paths = sorted((Path(__file__).parents[2] / "models").glob("*.onnx"))
+    assert paths, "models/README.md tells of some"
+    told = (paths[0].parent / "README.md").read_text()
+    for path in paths:
+        facts = json.loads(sparnet_cli("models", "show", path, "--json").out)
+        assert facts["name"] == path.stem
+        assert facts["license"]
+        assert {score["metric"] for score in facts["scores"]} >= {"psnr_y", "ssim_y"}
+        assert f"`{path.name}`" in told

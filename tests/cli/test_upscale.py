@@ -167,7 +167,7 @@ def test_attention_draws_a_map_for_each_unit(tmp_path, sparnet_cli):
     ended = sparnet_cli("attention", FACE, "-o", tmp_path, "--json")
     assert ended.code == 0, ended.err
     report = json.loads(ended.out)
-    assert [unit["size_px"] for unit in report["units"]] == [64, 32, 16, 16, 32, 64, 128]
+    assert [unit["size_px"] for unit in report["units"]] == [16] * 6 + [32, 64]
     assert all(0 < unit["least"] < unit["greatest"] < 1 for unit in report["units"])
     maps = [read_image(Path(unit["file"])) for unit in report["units"]]
     assert all(one.shape == (128, 128, 3) and one.std() > 20 for one in maps)

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     Context = typer.Context
 else:
     Context = typer.Context.__base__  # what typer really gives: the tests' checker would refuse the other
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A model of the list.", show_default=False)]
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="A model of the list, or a model file.", show_default=False)
+]
 
 
 @models.callback()
@@ -63,13 +65,14 @@ def list_models(*, as_json: AsJson = False) -> None:
 @models.command("show")
 def show_model(name: Name, *, as_json: AsJson = False) -> None:
     """Show all that is known of a model: data, recipe, scores with their protocols."""
-    from sparnet.errors import WeightsError
     from sparnet.weights.catalog import known_models
 
     known = known_models()
-    if name not in known:
-        raise WeightsError(f"no model '{name}'; have: {', '.join(known) or 'none'}")
-    facts = _facts(name, known[name])
+    if name in known:
+        facts = _facts(name, known[name])
+    else:
+        entry = _entry_of_file(name)
+        facts = _facts(entry.info.name, entry) | {"path": name}
     if as_json:
         print_json(facts)
         return
@@ -83,6 +86,23 @@ def show_model(name: Name, *, as_json: AsJson = False) -> None:
     for score in scores:
         beside = "" if score["bicubic"] is None else f" (bicubic {score['bicubic']:g})"
         typer.echo(f"{score['metric']}: {score['value']:g}{beside} on {score['data']}; {score['command']}")
+
+
+def _entry_of_file(name: str) -> "CatalogEntry":
+    """Describe a model file as the catalog would; it is checked as for running."""
+    import hashlib
+
+    from sparnet.engine import open_engine
+    from sparnet.weights.catalog import CatalogEntry, find_model
+
+    path = find_model(name)
+    content = path.read_bytes()
+    return CatalogEntry(
+        file=path.name,
+        sha256=hashlib.sha256(content).hexdigest(),
+        bytes=len(content),
+        info=open_engine(path, precision="fp32").info,
+    )
 
 
 @models.command("verify")
