@@ -1,7 +1,6 @@
 """Figures 5 to 10 and 12 to 14 of the paper."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -18,6 +17,7 @@ from sparnet.evaluation.analysis import (
     error_maps,
     evenly_spread,
     find_faces,
+    gain_by_region,
     mean_aligned,
 )
 from sparnet.evaluation.reproduce import published
@@ -32,6 +32,8 @@ from sparnet.evaluation.reproduce.plots import (
     to_png,
 )
 from sparnet.evaluation.reproduce.report import (
+    CELEBAHQ,
+    HELEN,
     NONE,
     Report,
     Table,
@@ -114,6 +116,7 @@ def figure5(bench: Bench) -> Report:
         results,
         data="trained on CelebA, tested on Helen's test set; its curves and maps are only drawn, and the AUC "
         "beside ours are Table I's",
+        test=HELEN,
         sizes=[(8, 128)],
     )
     report.differs.append(
@@ -186,7 +189,7 @@ def _mean_error_table(maps: dict[str, ErrorMaps]) -> Table:
 
 
 def _region_table(regions: dict[str, dict[str, float]]) -> Table:
-    gains = {name: regions["SPARNet"][name] - regions["Baseline"][name] for name in REGIONS}
+    gains = gain_by_region(regions["SPARNet"], regions["Baseline"])
     rows = [[name, *(f"{values[region]:.3f}" for region in REGIONS)] for name, values in regions.items()]
     rows.append(["SPARNet above Baseline", *(f"{gains[region]:+.3f}" for region in REGIONS)])
     return Table("PSNR by region of the face (psnr_y_regions), dB", ["method", *REGIONS], rows)
@@ -214,7 +217,9 @@ def figure6(bench: Bench) -> Report:
             cells.append((f"SPARNet: {name}", draw_map(maps[place], size=128)))
         cells.append(("original", faces[index].hr))
     report.sheets["-faces"] = draw_sheet(cells, columns=8)
-    report.differs = what_differs(bench, results, data="faces of Helen's test set", sizes=[(8, 128)])
+    report.differs = what_differs(
+        bench, results, data="faces of Helen's test set", test=HELEN, sizes=[(8, 128)]
+    )
     return report
 
 
@@ -259,6 +264,7 @@ def figure7(bench: Bench) -> Report:
         "numbers of Baseline and SPARNet stand beside ours. By its text, PSNR rises with V, and rises as "
         "S falls, "
         "S2 and S4 being alike",
+        test=HELEN,
         sizes=[(8, 128)],
     )
     report.differs.append("Intervals are over faces, not over trainings: differences within them say nothing")
@@ -275,7 +281,9 @@ def figure8(bench: Bench) -> Report:
     report.results = results
     report.tables.append(scores_table("16 to 128 px", results, wanted, published.TABLE1))
     report.sheets["-faces"] = _sheet(faces, results)
-    report.differs = what_differs(bench, results, data="faces of Helen's test set", sizes=[(8, 128)])
+    report.differs = what_differs(
+        bench, results, data="faces of Helen's test set", test=HELEN, sizes=[(8, 128)]
+    )
     return report
 
 
@@ -318,7 +326,11 @@ def figure9(bench: Bench) -> Report:
     if contrast is not None:
         report.tables.append(contrast)
     report.differs = what_differs(
-        bench, results, data="two faces of Helen's test set; its maps are only drawn", sizes=[(8, 128)]
+        bench,
+        results,
+        data="two faces of Helen's test set; its maps are only drawn",
+        test=HELEN,
+        sizes=[(8, 128)],
     )
     report.differs.append(
         "CBAM's map is the product of its channel and pixel weights, averaged over channels, which has "
@@ -457,6 +469,7 @@ def figure10(bench: Bench) -> Report:
         data="trained on CelebA, tested on Helen's test set; parameters and GFLOPs are only drawn, "
         "quality is that of "
         "Tables I and IV",
+        test=HELEN,
         sizes=[(4, 128), (8, 128), (16, 128)],
     )
     report.differs.append(
@@ -519,23 +532,15 @@ def _psnr_of(results: Sequence[Result], name: str) -> float:
 
 def figure12(bench: Bench) -> Report:
     """Figure 12: SPARNetHD without each of its losses."""
-    return _restored(
-        bench, "figure12", "Figure 12: SPARNetHD without each of its losses", FIGURE12_ROWS, "CelebAHQ-Test"
-    )
+    return _restored(bench, "figure12", "Figure 12: SPARNetHD without each of its losses", FIGURE12_ROWS)
 
 
 def figure13(bench: Bench) -> Report:
     """Figure 13: SPARNetHD and others on faces made bad by equation 14."""
-    return _restored(
-        bench,
-        "figure13",
-        "Figure 13: restored faces, made bad by equation 14",
-        FIGURE13_ROWS,
-        "CelebAHQ-Test",
-    )
+    return _restored(bench, "figure13", "Figure 13: restored faces, made bad by equation 14", FIGURE13_ROWS)
 
 
-def _restored(bench: Bench, name: str, title: str, rows: Sequence[Row], data: str) -> Report:
+def _restored(bench: Bench, name: str, title: str, rows: Sequence[Row]) -> Report:
     size = hd_size(bench)
     wanted = ("lpips_vgg16", "psnr_y")
     metrics = bench.measurable(wanted)
@@ -551,7 +556,9 @@ def _restored(bench: Bench, name: str, title: str, rows: Sequence[Row], data: st
         scores_table(f"equation 14, {size} px", results, wanted, published.TABLE6, under=under)
     )
     report.sheets["-faces"] = _sheet(faces, results)
-    report.differs = what_differs(bench, results, data=f"faces of {data}, 512 px", sizes=[(None, size)])
+    report.differs = what_differs(
+        bench, results, data="faces of CelebAHQ-Test, 512 px", test=CELEBAHQ, sizes=[(None, size)]
+    )
     if size != 512:
         report.differs.append(f"Faces are {size} px here, 512 in the paper: the budget's network is smaller")
     return report
@@ -577,12 +584,9 @@ def figure14(bench: Bench) -> Report:
         for name, made in zip(shown, pictures, strict=True)
     ]
     report.sheets["-faces"] = draw_sheet(strips, columns=len(shown))
-    folder: Path | None = bench.natural_set()
     report.differs = [
         "Paper: faces of CelebA-TestN, 512 px, and old photos.",
-        f"Ours: faces of `{folder.name if folder else bench.test_set(512).name}`"
-        + ("" if folder else ", reduced to 32 px, as there is no `natural512` (`sparnet prepare natural`)")
-        + f"; {bench.budget}.",
+        f"Ours: {bench.natural_faces(len(pictures[0]))}, {size} px; {bench.budget}.",
         *bench.notes,
     ]
     return report

@@ -89,6 +89,21 @@ class Report:
         return "\n\n".join(parts) + "\n"
 
 
+@dataclass(frozen=True)
+class TestData:
+    """Faces that the paper tests on."""
+
+    __test__ = False
+    """It is none of pytest's, whatever its name."""
+    name: str
+    """What they are called in a sentence."""
+    folder: str | None = None
+    """What their folder is called, if `sparnet reproduce` would find it; else they are named."""
+
+
+HELEN = TestData("Helen's test set", "helen128")
+CELEBAHQ = TestData("CelebAHQ-Test", "celebahq512-test")
+
 TITLES = {
     "psnr_y": "PSNR, dB",
     "ssim_y": "SSIM",
@@ -191,7 +206,12 @@ def _gain(main: Result, other: Result, metric: str) -> str:
 
 
 def what_differs(
-    bench: Bench, results: Sequence[Result], *, data: str, sizes: Sequence[tuple[int | None, int]]
+    bench: Bench,
+    results: Sequence[Result],
+    *,
+    data: str,
+    test: TestData,
+    sizes: Sequence[tuple[int | None, int]],
 ) -> list[str]:
     """Say in lines how our numbers came about, where the paper's came about otherwise.
 
@@ -199,6 +219,7 @@ def what_differs(
         bench: Has the budget and the sets.
         results: The rows.
         data: What the paper tests and trains on.
+        test: What the paper tests on, to say where another set stands in for it.
         sizes: Factors and sides of the test faces that were used.
     """
     lines = [f"Paper: {data}."]
@@ -209,6 +230,9 @@ def what_differs(
         lines.append(
             f"Ours is judged on {count} faces of `{bench.test_set(family).name}`: {options.description}."
         )
+    folder = bench.test_set(128 if sizes[0][0] is not None else 512)
+    if bench.options.test is None and folder.name != test.folder:
+        lines.append(f"**`{folder.name}` stands in for {test.name}**, not being here; `--test` names it.")
     trained = [result for result in results if result.origin.startswith("trained here")]
     if trained:
         families = sorted({512 if result.row.kind == "hd" else 128 for result in trained})
