@@ -232,7 +232,7 @@ def what_differs(
         )
     folder = bench.test_set(128 if sizes[0][0] is not None else 512)
     if bench.options.test is None and folder.name != test.folder:
-        lines.append(f"**`{folder.name}` stands in for {test.name}**, not being here; `--test` names it.")
+        lines.append(f"**`{folder.name}` stands in for {test.name}**; `--test` names another set.")
     trained = [result for result in results if result.origin.startswith("trained here")]
     if trained:
         families = sorted({512 if result.row.kind == "hd" else 128 for result in trained})
@@ -278,4 +278,4 @@ def _finite(value: Any) -> Any:
 
 def better(metric: str) -> str:
     """Say which way a metric is better, for the axis of a plot."""
-    return f"{TITLES[metric]} ({METRICS[metric].direction} is better)"
+    return f"{TITLES[metric]}: {METRICS[metric].direction} is better"

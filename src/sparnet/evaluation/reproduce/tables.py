@@ -169,7 +169,10 @@ def table4(bench: Bench) -> Report:
         bench, report.results, data=_CELEBA, test=HELEN, sizes=[(4, 128), (16, 128)]
     )
     report.differs += _own_wavelet(report.results)
-    report.differs.append("As in the paper, x4 is trained from chance and x16 starts from the weights of x8")
+    report.differs.append(
+        "As in the paper, x4 is trained from chance and x16 starts from the weights of x8, whose images come "
+        "on top; Wavelet-SRNet, whose layers depend on the factor, always starts from chance"
+    )
     return report
 
 
@@ -208,7 +211,12 @@ def table6(bench: Bench) -> Report:
     natural = bench.natural_fid(results, size=size)
     report.tables.append(_natural_table(results, natural))
     report.numbers["fid_inception2015"] = natural or {}
-    report.plots[""] = score_plot(results, wanted[:2], published.TABLE6, under=under)
+    panels = score_panels(results, wanted[:2], published.TABLE6, under=under)
+    if natural is not None:
+        paper = {result.row.name: published.TABLE6.get(result.row.name, {}).get("fid") for result in results}
+        ours = {name: Interval(natural[name]) if name in natural else None for name in paper}
+        panels.append((better("fid_inception2015"), paper, ours))
+    report.plots[""] = plot_scores(panels)
     data = "trained on FFHQ, LPIPS on CelebAHQ-Test (2,824 faces), FID of CelebA-TestN (1,117) against it"
     report.differs = what_differs(bench, results, data=data, test=CELEBAHQ, sizes=[(None, size)])
     report.differs += [
