@@ -14,6 +14,10 @@ from sparnet.files import write_whole
 from sparnet.image import AnyImage, write_image
 from sparnet.metrics.registry import METRICS
 
+SMALL_BUDGET = (
+    "The paper trains for 3.6 million faces (SPARNet) or 100,000 steps (SPARNetHD), at full width: **a small "
+    "budget shows that the path works, not which method is better**."
+)
 NONE = "-"
 """What stands where there is no number."""
 
@@ -239,11 +243,7 @@ def what_differs(
         sets = " and ".join(f"`{path.name}`" for family in families for path in bench.training_sets(family))
         lines.append(f"Ours is trained on {sets}; {bench.budget}.")
         if bench.options.budget_minutes is not None:
-            lines.append(
-                "The paper trains for 3.6 million faces (SPARNet) or 100,000 steps (SPARNetHD), at full "
-                "width: "
-                "**a small budget shows that the path works, not which method is better**."
-            )
+            lines.append(SMALL_BUDGET)
     missing = [result.row.name for result in results if result.pictures is None]
     if missing:
         lines.append(
