@@ -97,11 +97,11 @@ def plot_scores(
         axis.locator_params(axis="x", nbins=6)
         axis.grid(axis="x", alpha=0.3)
         axis.set_title(title, fontsize=10)
-    _legend(figure)
+    _legend(figure, columns=min(2, len(panels)))
     return to_png(figure)
 
 
-def _legend(figure: "Figure") -> None:
+def _legend(figure: "Figure", *, columns: int) -> None:
     from matplotlib.lines import Line2D
 
     marks = [
@@ -110,7 +110,7 @@ def _legend(figure: "Figure") -> None:
             [], [], color=OURS, marker="o", linestyle="", label="ours, 95 % interval (our data, our budget)"
         ),
     ]
-    figure.legend(handles=marks, loc="outside lower center", ncols=2, fontsize=9, frameon=False)
+    figure.legend(handles=marks, loc="outside lower center", ncols=columns, fontsize=9, frameon=False)
 
 
 def plot_curves(
