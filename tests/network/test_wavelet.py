@@ -76,6 +76,16 @@ def test_each_subnet_makes_its_own_band_alone():
     assert changed.nonzero().flatten().tolist() == [5]
 
 
+def test_untrained_it_makes_even_grey_and_learns_from_the_first_step():
+    network = WaveletSRNet(SMALL)
+    made = network(noise(2, 3, 8, 8))
+    assert made.abs().max() == 0
+    wavelet_loss(made, noise(2, 3, 32, 32, seed=1), factor=4).backward()
+    assert network.output.weight.grad is not None
+    by_band = network.output.weight.grad.unflatten(0, (16, 3)).abs().amax(dim=(1, 2, 3, 4))
+    assert by_band.min() > 0
+
+
 def test_parameters_grow_with_the_factors_square_and_work_as_the_factor_falls():
     sizes, work = [], []
     for name in ("wavelet-x4", "wavelet-x8", "wavelet-x16"):

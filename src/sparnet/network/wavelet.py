@@ -129,8 +129,8 @@ class WaveletSRNet(nn.Module):
         self.output = nn.Conv2d(bands * hidden, bands * 3, kernel_size=3, padding=1, groups=bands)
         self.reconstruction = InverseWaveletPacket(factor)
         self.apply(_init_weights)
-        # An even grey is a better beginning than noise.
-        nn.init.normal_(self.output.weight, 0.0, 0.02)
+        # Even grey at first: high bands of chance alone are noise that takes long to unlearn.
+        nn.init.zeros_(self.output.weight)
 
     @property
     def units(self) -> list[nn.Module]:

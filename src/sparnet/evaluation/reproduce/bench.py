@@ -20,7 +20,7 @@ from sparnet.engine import open_engine
 from sparnet.errors import DataError, RecipeError, SparnetError, WeightsError
 from sparnet.evaluation.evaluate import Judge, MethodScores, run_model
 from sparnet.evaluation.testset import TestFace, TestSetOptions, read_named, read_test_set
-from sparnet.files import replacing, write_whole
+from sparnet.files import remove_leftovers, replacing, write_whole
 from sparnet.image import PICTURE_SUFFIXES, AnyImage, read_image, resize_bicubic
 from sparnet.metrics.registry import METRICS
 from sparnet.network.config import WAVELET_KEYS, NetworkConfig
@@ -154,6 +154,7 @@ class Bench:
             for name in given:
                 if name not in rows:
                     raise SparnetError(f"{what} {name}: no such row; have: {', '.join(rows)}")
+        remove_leftovers(options.output)
         self._loaded: tuple[str, FaceSet, FaceSet] | None = None
         self._tests: dict[tuple[int | None, int], list[TestFace]] = {}
         self._judges: dict[tuple[int | None, int, tuple[str, ...]], Judge] = {}
@@ -284,7 +285,7 @@ class Bench:
             [family, factor, self.options.recipes, budget, self.options.assignments, [str(s) for s in sets]]
         )
         path = self.options.output / "runs" / "plan.json"
-        plan = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        plan = _read_plan(path)
         if key not in plan:
             speeds = {}
             for name in _PACE[family]:
@@ -293,6 +294,7 @@ class Bench:
                 speeds[name] = self._seconds_an_image(recipe)
             slowest = max(speeds, key=lambda name: speeds[name])
             images = max(1, int(budget * 60 / speeds[slowest]))
+            plan = _read_plan(path)  # another call may have measured meanwhile
             plan[key] = {"images": images, "slowest": slowest, "seconds_an_image": speeds}
             write_whole(path, json.dumps(plan, indent=2) + "\n")
             self.notice(
@@ -453,7 +455,7 @@ class Bench:
     # Faces without originals.
 
     def natural_results(
-        self, rows: Sequence[Row], *, size: int, count: int
+        self, rows: Sequence[Row], *, size: int, count: int | None
     ) -> tuple[list[list[AnyImage]], list[str], list[str]]:
         """Restore faces as they are found; where no set of them is, test faces reduced to 32 px.
 
@@ -463,7 +465,9 @@ class Bench:
         faces = self._natural_faces(size, count)
         made, names, origins = [], [], []
         for row in rows:
-            folder = self.options.results.get(row.name)
+            folder = self._natural_folder(row)
+            if folder is not None and not folder.is_dir():
+                folder = folder.parent
             if row.name == "Input":
                 made.append([face.lr_up for face in faces])
                 origins.append("Pillow")
@@ -480,6 +484,15 @@ class Bench:
             names.append(row.name)
         return made, names, origins
 
+    def natural_faces(self, count: int) -> str:
+        """Say in words which faces stand for small ones as they are found."""
+        if self.natural_set() is not None:
+            return f"{count} small faces of `natural512`"
+        return (
+            f"{count} faces of `{self.test_set(512).name}` reduced to 32 px (no `natural512` is there; "
+            "`sparnet prepare natural` makes it of CelebA)"
+        )
+
     def _natural_faces(self, size: int, count: int | None) -> list[TestFace]:
         folder = self.natural_set()
         if folder is None:
@@ -493,32 +506,42 @@ class Bench:
             for face, lr in zip(faces, small, strict=True)
         ]
 
-    def natural_fid(self, results: Sequence[Result], *, size: int) -> dict[str, float]:
-        """Return by row the FID of small faces as they are found against the test set's originals.
+    def natural_fid(self, results: Sequence[Result], *, size: int) -> dict[str, float] | None:
+        """Return by row the FID of restored small faces against the test set's originals.
 
-        Empty, with a note, where there is no such set or no network to measure with.
+        The small faces are those of `natural_results`; what other programs made of them is looked for
+        in a folder `natural` inside the row's folder of results.
+
+        Returns:
+            FID by the names of the rows; None, with a note, where there is no network to measure with.
         """
-        if self.natural_set() is None:
-            self.note(
-                f"FID needs small faces as they are found: {self.options.data / 'natural512'}, made by "
-                "`sparnet prepare natural`"
-            )
-            return {}
         if not self.measurable(("fid_inception2015",)):
-            return {}
-        measure = METRICS["fid_inception2015"].load()
-        faces = self._natural_faces(size, self.options.limit)
-        reference = measure([face.hr for face in self.faces(None, family=512, size=size)])
-        found = {}
-        for result in results:
-            pictures = None
-            if result.row.name == "Input":
-                pictures = [face.lr_up for face in faces]
-            elif result.model is not None:
-                pictures = run_model(open_engine(result.model), faces)[0]
-            if pictures is not None:
-                found[result.row.name] = METRICS["fid_inception2015"].summarise(measure(pictures), reference)
-        return found
+            return None
+        rows = [
+            result.row
+            for result in results
+            if result.pictures is not None
+            and ((folder := self._natural_folder(result.row)) is None or folder.is_dir())
+        ]
+        made, names, _ = self.natural_results(rows, size=size, count=self.options.limit)
+        metric = METRICS["fid_inception2015"]
+        measure = metric.load()
+        originals = [face.hr for face in self.faces(None, family=512, size=size)]
+        reference = measure(originals)
+        count = len(made[0])
+        self.note(
+            f"FID is of {self.natural_faces(count)} against {len(originals)} originals, in the paper of "
+            "1,117 against 2,824; the fewer the faces, the larger it is"
+        )
+        return {
+            name: metric.summarise(measure(pictures), reference)
+            for name, pictures in zip(names, made, strict=True)
+        }
+
+    def _natural_folder(self, row: Row) -> Path | None:
+        """Say where another program's results of the small faces would lie, apart from those of Table VI."""
+        folder = self.options.results.get(row.name)
+        return None if folder is None else folder / "natural"
 
     # The scores.
 
@@ -596,6 +619,10 @@ def find_recipe(name: str) -> Path:
         if (folder / name).is_file():
             return folder / name
     raise RecipeError(f"{name}: no such recipe in ./recipes nor beside the package")
+
+
+def _read_plan(path: Path) -> dict[str, Any]:
+    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
 
 
 def _means_something_for_wavelet(assignment: str) -> bool:

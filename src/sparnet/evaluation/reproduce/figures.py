@@ -1,7 +1,6 @@
 """Figures 5 to 10 and 12 to 14 of the paper."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -18,6 +17,7 @@ from sparnet.evaluation.analysis import (
     error_maps,
     evenly_spread,
     find_faces,
+    gain_by_region,
     mean_aligned,
 )
 from sparnet.evaluation.reproduce import published
@@ -25,6 +25,8 @@ from sparnet.evaluation.reproduce.bench import Bench, Result, Row
 from sparnet.evaluation.reproduce.plots import (
     OURS,
     PAPER,
+    MapRow,
+    draw_map_into,
     new_figure,
     plot_curves,
     plot_maps,
@@ -32,7 +34,10 @@ from sparnet.evaluation.reproduce.plots import (
     to_png,
 )
 from sparnet.evaluation.reproduce.report import (
+    CELEBAHQ,
+    HELEN,
     NONE,
+    SMALL_BUDGET,
     Report,
     Table,
     number_as_printed,
@@ -80,6 +85,8 @@ FIGURE12_ROWS = (INPUT, *HD_ROWS)
 FIGURE13_ROWS = (INPUT, Row("ESRGAN"), Row("Pix2PixHD"), Row("SFTGAN"), HD_ROWS[0])
 FACES_ON_A_SHEET = 6
 _BATCH = 16
+_MAPS_A_LINE = 8
+_LAST_MAPS = 6
 
 
 def figure5(bench: Bench) -> Report:
@@ -114,6 +121,7 @@ def figure5(bench: Bench) -> Report:
         results,
         data="trained on CelebA, tested on Helen's test set; its curves and maps are only drawn, and the AUC "
         "beside ours are Table I's",
+        test=HELEN,
         sizes=[(8, 128)],
     )
     report.differs.append(
@@ -149,28 +157,30 @@ def _landmark_curves(results: Sequence[Result]) -> bytes:
 
 
 def _error_map_plot(maps: dict[str, ErrorMaps]) -> bytes:
-    gain = maps["Baseline"], maps["SPARNet"]
-    squared = [(name, one.squared_error) for name, one in maps.items()]
-    unlike = [(name, one.ssim_error) for name, one in maps.items()]
-    improved = np.maximum(0, gain[0].squared_error - gain[1].squared_error)
-    improved_ssim = np.maximum(0, gain[0].ssim_error - gain[1].ssim_error)
+    baseline = maps["Baseline"]
+    saved = []
+    for name in ("SPARNet-V1", "SPARNet"):
+        one = maps[name]
+        saved += [
+            (f"{name}:\nsquared error saved", baseline.squared_error - one.squared_error),
+            (f"{name}:\n1 - SSIM saved", baseline.ssim_error - one.ssim_error),
+        ]
     return plot_maps(
         [
-            squared,
-            unlike,
-            [
-                (
-                    "SPARNet for Baseline:\nsquared error saved",
-                    improved / max(1e-9, float(np.nanmax(improved))),
-                ),
-                (
-                    "SPARNet for Baseline:\n1 - SSIM saved",
-                    improved_ssim / max(1e-9, float(np.nanmax(improved_ssim))),
-                ),
-            ],
-        ],
-        labels=["squared error of Y", "1 - SSIM", "share of the most saved"],
+            MapRow("squared error of Y", [(name, one.squared_error) for name, one in maps.items()]),
+            MapRow("1 - SSIM", [(name, one.ssim_error) for name, one in maps.items()]),
+            MapRow(
+                "error saved (red: added),\nBaseline less the row,\nshare of the largest",
+                [(name, values / _largest(values)) for name, values in saved],
+                signed=True,
+            ),
+        ]
     )
+
+
+def _largest(values: Float[np.ndarray, "s s"]) -> float:
+    """Return the magnitude that a hundredth of a map's pixels exceed; above 0."""
+    return max(1e-9, float(np.nanpercentile(np.abs(values), 99)))
 
 
 def _mean_error_table(maps: dict[str, ErrorMaps]) -> Table:
@@ -186,7 +196,7 @@ def _mean_error_table(maps: dict[str, ErrorMaps]) -> Table:
 
 
 def _region_table(regions: dict[str, dict[str, float]]) -> Table:
-    gains = {name: regions["SPARNet"][name] - regions["Baseline"][name] for name in REGIONS}
+    gains = gain_by_region(regions["SPARNet"], regions["Baseline"])
     rows = [[name, *(f"{values[region]:.3f}" for region in REGIONS)] for name, values in regions.items()]
     rows.append(["SPARNet above Baseline", *(f"{gains[region]:+.3f}" for region in REGIONS)])
     return Table("PSNR by region of the face (psnr_y_regions), dB", ["method", *REGIONS], rows)
@@ -214,7 +224,9 @@ def figure6(bench: Bench) -> Report:
             cells.append((f"SPARNet: {name}", draw_map(maps[place], size=128)))
         cells.append(("original", faces[index].hr))
     report.sheets["-faces"] = draw_sheet(cells, columns=8)
-    report.differs = what_differs(bench, results, data="faces of Helen's test set", sizes=[(8, 128)])
+    report.differs = what_differs(
+        bench, results, data="faces of Helen's test set", test=HELEN, sizes=[(8, 128)]
+    )
     return report
 
 
@@ -238,18 +250,32 @@ def figure7(bench: Bench) -> Report:
         )
     )
     figure, axes = new_figure(2, width=4.4, height=3.6)
-    titles = {"a": ("units with attention, V", "(a)"), "b": ("smallest map S, px", "(b)")}
+    titles = {
+        "a": ("units with attention, V", "(a) the last V units have attention"),
+        "b": ("smallest map S of the hourglass, px", "(b) scales in each unit"),
+    }
     for axis, (key, (values, results)) in zip(axes[0], sweeps.items(), strict=True):
         means = [result.scores.scores["psnr_y"] for result in results if result.scores is not None]
         places = np.arange(len(values))
         below = [one.value - (one.low if one.low is not None else one.value) for one in means]
         above = [(one.high if one.high is not None else one.value) - one.value for one in means]
-        axis.errorbar(places, [one.value for one in means], [below, above], color=OURS, marker="o", capsize=3)
+        axis.errorbar(
+            places,
+            [one.value for one in means],
+            [below, above],
+            color=OURS,
+            marker="o",
+            capsize=3,
+            label="ours, 95 % interval over faces",
+        )
+        printed = [published.TABLE1.get(result.row.name, {}).get("psnr_y", np.nan) for result in results]
+        axis.plot(places, printed, "D", color=PAPER, label="paper (Table I)")
         axis.set_xticks(places, [str(value) for value in values])
         axis.set_xlabel(titles[key][0])
-        axis.set_ylabel("psnr_y, dB (95 % interval over faces)")
-        axis.set_title(f"{titles[key][1]} ours", fontsize=10)
+        axis.set_ylabel("PSNR (psnr_y), dB")
+        axis.set_title(titles[key][1], fontsize=10)
         axis.grid(alpha=0.3)
+        axis.legend(fontsize=8)
     report.plots[""] = to_png(figure)
     report.differs = what_differs(
         bench,
@@ -259,6 +285,7 @@ def figure7(bench: Bench) -> Report:
         "numbers of Baseline and SPARNet stand beside ours. By its text, PSNR rises with V, and rises as "
         "S falls, "
         "S2 and S4 being alike",
+        test=HELEN,
         sizes=[(8, 128)],
     )
     report.differs.append("Intervals are over faces, not over trainings: differences within them say nothing")
@@ -275,7 +302,9 @@ def figure8(bench: Bench) -> Report:
     report.results = results
     report.tables.append(scores_table("16 to 128 px", results, wanted, published.TABLE1))
     report.sheets["-faces"] = _sheet(faces, results)
-    report.differs = what_differs(bench, results, data="faces of Helen's test set", sizes=[(8, 128)])
+    report.differs = what_differs(
+        bench, results, data="faces of Helen's test set", test=HELEN, sizes=[(8, 128)]
+    )
     return report
 
 
@@ -302,15 +331,15 @@ def figure9(bench: Bench) -> Report:
     chosen = evenly_spread(4, len(faces))
     some = [faces[index] for index in chosen]
     cells: list[tuple[str, AnyImage]] = []
-    drawn = {result.row.name: _maps_of(result, some)[-6:] for result in results[1:]}
-    columns = 2 + max(len(maps) for maps in drawn.values())
+    drawn = {result.row.name: _maps_of(result, some) for result in results[1:]}
+    columns = 2 + _LAST_MAPS
     for place, index in enumerate(chosen):
         # Two rows a face: what is wanted and what was given begin them.
         beside = (("original", faces[index].hr), ("bicubic", faces[index].lr_up))
         for given, result in zip(beside, results[1:], strict=True):
             cells += [given, (result.row.name, _made(result)[index])]
-            for depth, maps in enumerate(drawn[result.row.name], start=-len(drawn[result.row.name])):
-                cells.append((f"unit {depth}", draw_map(maps[place], size=128)))
+            units = list(enumerate(drawn[result.row.name], start=1))[-_LAST_MAPS:]
+            cells += [(f"unit {depth}", draw_map(maps[place], size=128)) for depth, maps in units]
             cells += [("", np.full_like(faces[index].hr, 255))] * (-len(cells) % columns)
     report.sheets["-faces"] = draw_sheet(cells, columns=columns)
     places = find_faces(faces)
@@ -318,7 +347,11 @@ def figure9(bench: Bench) -> Report:
     if contrast is not None:
         report.tables.append(contrast)
     report.differs = what_differs(
-        bench, results, data="two faces of Helen's test set; its maps are only drawn", sizes=[(8, 128)]
+        bench,
+        results,
+        data="two faces of Helen's test set; its maps are only drawn",
+        test=HELEN,
+        sizes=[(8, 128)],
     )
     report.differs.append(
         "CBAM's map is the product of its channel and pixel weights, averaged over channels, which has "
@@ -344,32 +377,44 @@ def _mean_maps(
         ]
         means[result.row.name] = [mean_aligned(unit, where)[0] for unit in enlarged]
         last[result.row.name] = enlarged[-1]
-    columns = max(len(unit) for unit in means.values())
-    figure, axes = new_figure(columns, len(means), width=1.1, height=1.35)
-    for row, (name, units) in zip(axes, means.items(), strict=True):
-        for axis in row:
-            axis.set_axis_off()
-        for depth, (axis, values) in enumerate(zip(row, units, strict=False), start=1):
-            low, high = np.nanpercentile(values, (1, 99))
-            axis.imshow(values, cmap="magma", vmin=low, vmax=max(high, low + 1e-6))
-            axis.set_title(f"{depth}\n{low:.2f}-{high:.2f}", fontsize=7)
-        row[0].text(
-            -0.15, 0.5, name, transform=row[0].transAxes, rotation=90, va="center", ha="right", fontsize=8
-        )
-    figure.suptitle(
-        "mean map of each unit over the aligned faces, from input to output; beneath its number, its range",
-        fontsize=9,
-    )
+    drawn = _mean_map_plot(means)
     try:
         regions = RegionPsnr(some, where)
     except WeightsError as error:
         bench.note(f"attention by region was not measured: {error}")
-        return to_png(figure), None
+        return drawn, None
     rows = []
     for name, unit in last.items():
         by_region = regions.mean_of(unit)
         rows.append([name, *(f"{by_region[region]:.4f}" for region in REGIONS)])
-    return to_png(figure), Table("Mean weight of the last unit's map by region", ["method", *REGIONS], rows)
+    return drawn, Table("Mean weight of the last unit's map by region", ["method", *REGIONS], rows)
+
+
+def _mean_map_plot(means: dict[str, list[np.ndarray]]) -> bytes:
+    """Draw the units' maps of each method over depth, some rows a method."""
+    lines = [
+        (name, range(first, min(first + _MAPS_A_LINE, len(units))))
+        for name, units in means.items()
+        for first in range(0, len(units), _MAPS_A_LINE)
+    ]
+    figure, axes = new_figure(_MAPS_A_LINE, len(lines), width=1.2, height=1.45)
+    for row, (name, depths) in zip(axes, lines, strict=True):
+        for axis in row:
+            axis.set_axis_off()
+        for axis, depth in zip(row, depths, strict=False):
+            values = means[name][depth]
+            low, high = np.nanpercentile(values, (1, 99))
+            draw_map_into(axis, values, colours="magma", low=low, high=max(high, low + 1e-6))
+            axis.set_title(f"unit {depth + 1}\n{low:.2f} to {high:.2f}", fontsize=8)
+        row[0].text(
+            -0.12, 0.5, name, transform=row[0].transAxes, rotation=90, va="center", ha="right", fontsize=9
+        )
+    figure.suptitle(
+        "mean attention map of each unit over the aligned faces, from input to output; dark to bright is the "
+        "range printed",
+        fontsize=9,
+    )
+    return to_png(figure, maps=True)
 
 
 @torch.inference_mode()
@@ -457,8 +502,14 @@ def figure10(bench: Bench) -> Report:
         data="trained on CelebA, tested on Helen's test set; parameters and GFLOPs are only drawn, "
         "quality is that of "
         "Tables I and IV",
+        test=HELEN,
         sizes=[(4, 128), (8, 128), (16, 128)],
     )
+    if bench.options.recipes == "budget":
+        report.differs.append(
+            "Parameters and operations are of the full networks; what PSNR and SSIM are of has a quarter of "
+            "their channels"
+        )
     report.differs.append(
         "Wavelet-SRNet's widths are ours, so that its parameters and operations are not the paper's to "
         "the number; "
@@ -490,7 +541,11 @@ def _cost_plot(cost: dict[tuple[str, int], tuple[float, float]], by_factor: dict
     places = np.arange(len(factors))
     colours = {"Wavelet-SRNet": "#7a7a7a", "SPARNet": OURS}
     for place, (axis, title) in enumerate(
-        zip(axes[0], ("parameters, M", "GFLOP a face", "psnr_y, dB"), strict=True)
+        zip(
+            axes[0],
+            ("parameters at full width, M", "GFLOP a face at full width", "PSNR (psnr_y), dB"),
+            strict=True,
+        )
     ):
         for shift, (name, colour) in enumerate(colours.items()):
             if place < 2:
@@ -502,9 +557,12 @@ def _cost_plot(cost: dict[tuple[str, int], tuple[float, float]], by_factor: dict
                 (published.TABLE1 if factor == 8 else published.TABLE4[factor])[name]["psnr_y"]
                 for factor in factors
             ]
-            axis.plot(places, ours, "o-", color=colour, label=f"{name}: ours")
+            beside = places + 0.12 * (shift - 0.5)  # else the paper's two would hide each other
+            axis.plot(beside, ours, "o-", color=colour, label=f"{name}: ours")
             marker = "D" if name == "SPARNet" else "s"
-            axis.plot(places, paper, marker, color=PAPER, markersize=5, label=f"{name}: paper")
+            axis.plot(beside, paper, marker, color=PAPER, markersize=5, label=f"{name}: paper")
+        if place == 2:
+            axis.set_xlim(-0.4, len(factors) - 0.6)
         axis.set_xticks(places + (0.18 if place < 2 else 0), [f"x{factor}" for factor in factors])
         axis.set_title(title, fontsize=10)
         axis.grid(axis="y", alpha=0.3)
@@ -519,23 +577,15 @@ def _psnr_of(results: Sequence[Result], name: str) -> float:
 
 def figure12(bench: Bench) -> Report:
     """Figure 12: SPARNetHD without each of its losses."""
-    return _restored(
-        bench, "figure12", "Figure 12: SPARNetHD without each of its losses", FIGURE12_ROWS, "CelebAHQ-Test"
-    )
+    return _restored(bench, "figure12", "Figure 12: SPARNetHD without each of its losses", FIGURE12_ROWS)
 
 
 def figure13(bench: Bench) -> Report:
     """Figure 13: SPARNetHD and others on faces made bad by equation 14."""
-    return _restored(
-        bench,
-        "figure13",
-        "Figure 13: restored faces, made bad by equation 14",
-        FIGURE13_ROWS,
-        "CelebAHQ-Test",
-    )
+    return _restored(bench, "figure13", "Figure 13: restored faces, made bad by equation 14", FIGURE13_ROWS)
 
 
-def _restored(bench: Bench, name: str, title: str, rows: Sequence[Row], data: str) -> Report:
+def _restored(bench: Bench, name: str, title: str, rows: Sequence[Row]) -> Report:
     size = hd_size(bench)
     wanted = ("lpips_vgg16", "psnr_y")
     metrics = bench.measurable(wanted)
@@ -551,7 +601,9 @@ def _restored(bench: Bench, name: str, title: str, rows: Sequence[Row], data: st
         scores_table(f"equation 14, {size} px", results, wanted, published.TABLE6, under=under)
     )
     report.sheets["-faces"] = _sheet(faces, results)
-    report.differs = what_differs(bench, results, data=f"faces of {data}, 512 px", sizes=[(None, size)])
+    report.differs = what_differs(
+        bench, results, data="faces of CelebAHQ-Test, 512 px", test=CELEBAHQ, sizes=[(None, size)]
+    )
     if size != 512:
         report.differs.append(f"Faces are {size} px here, 512 in the paper: the budget's network is smaller")
     return report
@@ -577,12 +629,10 @@ def figure14(bench: Bench) -> Report:
         for name, made in zip(shown, pictures, strict=True)
     ]
     report.sheets["-faces"] = draw_sheet(strips, columns=len(shown))
-    folder: Path | None = bench.natural_set()
     report.differs = [
         "Paper: faces of CelebA-TestN, 512 px, and old photos.",
-        f"Ours: faces of `{folder.name if folder else bench.test_set(512).name}`"
-        + ("" if folder else ", reduced to 32 px, as there is no `natural512` (`sparnet prepare natural`)")
-        + f"; {bench.budget}.",
+        f"Ours: {bench.natural_faces(len(pictures[0]))}, {size} px; {bench.budget}.",
+        *([] if bench.options.budget_minutes is None else [SMALL_BUDGET]),
         *bench.notes,
     ]
     return report

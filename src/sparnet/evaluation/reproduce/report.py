@@ -14,6 +14,10 @@ from sparnet.files import write_whole
 from sparnet.image import AnyImage, write_image
 from sparnet.metrics.registry import METRICS
 
+SMALL_BUDGET = (
+    "The paper trains for 3.6 million faces (SPARNet) or 100,000 steps (SPARNetHD), at full width: **a small "
+    "budget shows that the path works, not which method is better**."
+)
 NONE = "-"
 """What stands where there is no number."""
 
@@ -88,6 +92,21 @@ class Report:
         parts.append("## What differs from the paper\n\n" + "\n".join(f"- {line}" for line in self.differs))
         return "\n\n".join(parts) + "\n"
 
+
+@dataclass(frozen=True)
+class TestData:
+    """Faces that the paper tests on."""
+
+    __test__ = False
+    """It is none of pytest's, whatever its name."""
+    name: str
+    """What they are called in a sentence."""
+    folder: str | None = None
+    """What their folder is called, if `sparnet reproduce` would find it; else they are named."""
+
+
+HELEN = TestData("Helen's test set", "helen128")
+CELEBAHQ = TestData("CelebAHQ-Test", "celebahq512-test")
 
 TITLES = {
     "psnr_y": "PSNR, dB",
@@ -191,7 +210,12 @@ def _gain(main: Result, other: Result, metric: str) -> str:
 
 
 def what_differs(
-    bench: Bench, results: Sequence[Result], *, data: str, sizes: Sequence[tuple[int | None, int]]
+    bench: Bench,
+    results: Sequence[Result],
+    *,
+    data: str,
+    test: TestData,
+    sizes: Sequence[tuple[int | None, int]],
 ) -> list[str]:
     """Say in lines how our numbers came about, where the paper's came about otherwise.
 
@@ -199,6 +223,7 @@ def what_differs(
         bench: Has the budget and the sets.
         results: The rows.
         data: What the paper tests and trains on.
+        test: What the paper tests on, to say where another set stands in for it.
         sizes: Factors and sides of the test faces that were used.
     """
     lines = [f"Paper: {data}."]
@@ -209,17 +234,16 @@ def what_differs(
         lines.append(
             f"Ours is judged on {count} faces of `{bench.test_set(family).name}`: {options.description}."
         )
+    folder = bench.test_set(128 if sizes[0][0] is not None else 512)
+    if bench.options.test is None and folder.name != test.folder:
+        lines.append(f"**`{folder.name}` stands in for {test.name}**; `--test` names another set.")
     trained = [result for result in results if result.origin.startswith("trained here")]
     if trained:
         families = sorted({512 if result.row.kind == "hd" else 128 for result in trained})
         sets = " and ".join(f"`{path.name}`" for family in families for path in bench.training_sets(family))
         lines.append(f"Ours is trained on {sets}; {bench.budget}.")
         if bench.options.budget_minutes is not None:
-            lines.append(
-                "The paper trains for 3.6 million faces (SPARNet) or 100,000 steps (SPARNetHD), at full "
-                "width: "
-                "**a small budget shows that the path works, not which method is better**."
-            )
+            lines.append(SMALL_BUDGET)
     missing = [result.row.name for result in results if result.pictures is None]
     if missing:
         lines.append(
@@ -254,4 +278,4 @@ def _finite(value: Any) -> Any:
 
 def better(metric: str) -> str:
     """Say which way a metric is better, for the axis of a plot."""
-    return f"{TITLES[metric]} ({METRICS[metric].direction} is better)"
+    return f"{TITLES[metric]}: {METRICS[metric].direction} is better"
