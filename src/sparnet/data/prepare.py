@@ -16,7 +16,6 @@ import io
 import json
 import multiprocessing
 import os
-import secrets
 import signal
 import stat
 import sys
@@ -41,6 +40,7 @@ from sparnet.config import Config
 from sparnet.errors import DataError, ImageError
 from sparnet.faces.align import AlignmentError, align
 from sparnet.faces.detect import Detector, Face, open_detector
+from sparnet.files import replacing
 from sparnet.image import Image, find_pictures, read_image, resize_bicubic, show_path
 
 MANIFEST = "manifest.jsonl"
@@ -888,14 +888,8 @@ def _writing(path: Path) -> Iterator[None]:
 def _write_file(output: Path, name: str, content: bytes) -> None:
     """Write a file of the output folder that appears whole or not at all."""
     path = output / name
-    temporary = output / f".sparnet-{secrets.token_hex(8)}.tmp"
-    with _writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_bytes(content)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+    with _writing(path), replacing(path, by_way_of=output) as file:
+        file.write(content)
 
 
 # Packs

@@ -21,7 +21,7 @@ from sparnet.data.batches import FaceBatches, Pair
 from sparnet.data.faces import FaceSet, choose_faces, hold_out_people, load_face_set
 from sparnet.data.validation import Validation, make_validation
 from sparnet.errors import DataError, RecipeError, SparnetError
-from sparnet.files import write_whole
+from sparnet.files import remove_leftovers, write_whole
 from sparnet.metrics.y_sparnet import psnr_y
 from sparnet.network.build import Generator
 from sparnet.network.bytes import to_bytes, to_signed
@@ -225,6 +225,7 @@ def train(
         images_seen = state.images_seen
     if first:
         run.mkdir(parents=True, exist_ok=True)
+        remove_leftovers([run])
         write_whole(run / RECIPE_FILE, recipe_to_toml(recipe))
     closing = ExitStack()
     log = board = None
