@@ -65,7 +65,9 @@ sbom: wheel
 	.venv-tools/bin/cyclonedx-py environment --output-format JSON -o dist/sbom.json .venv-wheel/bin/python
 
 audit: wheel
-	.venv-tools/bin/pip-audit --path $$(.venv-wheel/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+	-.venv-tools/bin/pip-audit --format json --output dist/audit.json \
+		--path $$(.venv-wheel/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+	$(PYTHON) scripts/audited.py dist/audit.json
 
 .venv-tools/.installed:
 	$(PYTHON) -m venv .venv-tools
