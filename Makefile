@@ -56,7 +56,9 @@ oldest:
 	.venv-oldest/bin/pip install --quiet --disable-pip-version-check -r .venv-oldest/oldest.txt
 	.venv-oldest/bin/pip install --quiet --disable-pip-version-check --no-deps .
 	.venv-oldest/bin/pip check
-	.venv-oldest/bin/sparnet upscale examples/face16.png -o .venv-oldest/out --compare
+	for turn in compiled cached; do XDG_CACHE_HOME=$$PWD/.venv-oldest/cache \
+		.venv-oldest/bin/sparnet upscale examples/face16.png -o .venv-oldest/$$turn --compare || exit 1; done
+	cmp .venv-oldest/compiled/face16.png .venv-oldest/cached/face16.png
 	.venv-oldest/bin/sparnet attention examples/face16.png -o .venv-oldest/out
 	.venv-oldest/bin/sparnet models verify
 
