@@ -53,9 +53,9 @@ import PIL.Image
 ROOT = Path(__file__).parent.parent
 FACES = sorted((ROOT / "examples" / "faces").glob("*.webp"))
 FAULTS = ("kill", "interrupt", "full", "read-only", "cut")
-IN_A_ROW = 8
+IN_A_ROW = 10
 """Faults of a kind before the command may finish in peace."""
-SHARES = {"train": 0.25, "serve": 0.5}
+SHARES = {"train": 0.15, "serve": 0.25}
 """Of the faults of each kind that a command gets: a training takes long to end, a server to start."""
 LONGEST_SECONDS = 900
 """By the clock, on a machine that may be doing other work."""
