@@ -56,7 +56,9 @@ oldest:
 	.venv-oldest/bin/pip install --quiet --disable-pip-version-check -r .venv-oldest/oldest.txt
 	.venv-oldest/bin/pip install --quiet --disable-pip-version-check --no-deps .
 	.venv-oldest/bin/pip check
-	.venv-oldest/bin/sparnet upscale examples/face16.png -o .venv-oldest/out --compare
+	for turn in compiled cached; do XDG_CACHE_HOME=$$PWD/.venv-oldest/cache \
+		.venv-oldest/bin/sparnet upscale examples/face16.png -o .venv-oldest/$$turn --compare || exit 1; done
+	cmp .venv-oldest/compiled/face16.png .venv-oldest/cached/face16.png
 	.venv-oldest/bin/sparnet attention examples/face16.png -o .venv-oldest/out
 	.venv-oldest/bin/sparnet models verify
 
@@ -65,7 +67,9 @@ sbom: wheel
 	.venv-tools/bin/cyclonedx-py environment --output-format JSON -o dist/sbom.json .venv-wheel/bin/python
 
 audit: wheel
-	.venv-tools/bin/pip-audit --path $$(.venv-wheel/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+	-.venv-tools/bin/pip-audit --format json --output dist/audit.json \
+		--path $$(.venv-wheel/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+	$(PYTHON) scripts/audited.py dist/audit.json
 
 .venv-tools/.installed:
 	$(PYTHON) -m venv .venv-tools

@@ -13,8 +13,9 @@ Commands: upscale, restore, prepare, train, and serve where it is installed. Fau
 After every fault: each result there is equals, to the byte, that of a run which nobody disturbed (states
 of a training have sound checksums); no temporary file is left unless the program was killed; what could
 not be done is named on standard error, in single lines, and the exit code is not 0. After some faults
-in a row the same command runs once more in peace: it must end with 0, and all results be those of the
-undisturbed run. A server must, after each fault, answer again, and with the same bytes.
+in a row the same command runs once more in peace: it must end with 0, all results be those of the
+undisturbed run, and no temporary file be left, whatever was killed before. A server must, after each
+fault, answer again, and with the same bytes.
 
 Programs are forked off one process that has imported all there is, so that a fault takes a second.
 The disks need Linux and root; without, their faults are left out and this is said. Exit code 1 if
@@ -29,8 +30,10 @@ import http.client
 import importlib.util
 import io
 import json
+import math
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -50,9 +53,12 @@ import PIL.Image
 ROOT = Path(__file__).parent.parent
 FACES = sorted((ROOT / "examples" / "faces").glob("*.webp"))
 FAULTS = ("kill", "interrupt", "full", "read-only", "cut")
-IN_A_ROW = 6
+IN_A_ROW = 10
 """Faults of a kind before the command may finish in peace."""
-LONGEST_SECONDS = 120
+SHARES = {"train": 0.15, "serve": 0.25}
+"""Of the faults of each kind that a command gets: a training takes long to end, a server to start."""
+LONGEST_SECONDS = 900
+"""By the clock, on a machine that may be doing other work."""
 INTERRUPTED = 130
 
 
@@ -78,9 +84,11 @@ class Program:
         self.said = said
         self.started = time.perf_counter()
         self.code: int | None = None
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT,))  # until it is sparnet's to answer
         self.process = os.fork()
         if self.process == 0:
             _become_program(arguments, said)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT,))
 
     def poll(self) -> bool:
         """Say whether it has ended."""
@@ -119,17 +127,21 @@ def _become_program(arguments: list[str], said: Path) -> None:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(file, 1)
         os.dup2(file, 2)
-        signal.signal(signal.SIGINT, signal.default_int_handler)
         from sparnet.cli.app import main
 
         try:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGINT,))
             main(arguments)
         except SystemExit as ending:
             if isinstance(ending.code, str):
                 sys.stderr.write(f"{ending.code}\n")
             code = ending.code if isinstance(ending.code, int) else 1 if ending.code else 0
-        except KeyboardInterrupt:  # as Python does
-            traceback.print_exc()
+        except KeyboardInterrupt as interrupt:
+            if interrupt.__traceback__ is None or interrupt.__traceback__.tb_next is None:
+                sys.stderr.write("interrupted before it began\n")
+            else:
+                traceback.print_exc()  # as Python does
             code = INTERRUPTED
         except BaseException:  # noqa: BLE001 - told of as Python does
             traceback.print_exc()
@@ -386,7 +398,9 @@ def _training(out: Path, faces: Path) -> list[str]:
     values = {
         "train.total_images": 10, "train.batch_size": 1, "train.save_every_images": 1,
         "train.log_every_images": 1, "train.evaluate_every_images": 5, "data.validation_images": 1,
-        "network.base_channels": 2, "network.max_channels": 4, "network.attention_channels": 2,
+        "network.image_size": 32, "network.body_size": 16, "network.body_units": 1,
+        "network.attention_smallest_size": 16, "network.base_channels": 2, "network.max_channels": 4,
+        "network.attention_channels": 2,
         "data.train": f'["{faces}"]', "data.validation": f'"{faces}"',
     }  # fmt: skip
     words = [word for key, value in values.items() for word in ("--set", f"{key}={value}")]
@@ -484,7 +498,7 @@ class Chaos:
             wrong = command.check_all(out)
             if ended.code != 0:
                 wrong.append(f"the run in peace ended with {ended.code}: {ended.said[-300:]}")
-            if fault != "kill" and self._temporary(out):
+            if self._temporary(out):
                 wrong.append("temporary files are left in the end")
             self._blame(f"{label}, in the end", wrong)
         finally:
@@ -498,7 +512,7 @@ class Chaos:
         if ended.code == -signal.SIGALRM:
             wrong.append(f"still ran after {LONGEST_SECONDS} s")
         if "Traceback" in ended.said:
-            wrong.append(f"a traceback: {ended.said.strip().splitlines()[-1]} {_place(ended.said)}")
+            wrong.append(f"a traceback: {ended.said.strip()[-2000:]}")
         if fault == "kill":
             self.leftovers += self._temporary(out)
         else:
@@ -580,12 +594,9 @@ class Chaos:
         return ended
 
 
-def _place(said: str) -> str:
-    places = [line.strip() for line in said.splitlines() if line.strip().startswith("File ")]
-    return places[-1] if places else ""
-
-
 # The server
+
+_ADDRESS = re.compile(r"http://[^\s/]+:(\d+) \(Ctrl-C ends it\)")
 
 
 class Server:
@@ -594,15 +605,20 @@ class Server:
     def __init__(self, chaos: Chaos) -> None:
         self.chaos = chaos
         self.folder = chaos.folder / "serve"
-        self.folder.mkdir()
+        self.folder.mkdir(exist_ok=True)
+        self.said = self.folder / "said.txt"
         _, self.model = write_models(chaos.folder / "inputs")
         file = io.BytesIO()
         _scene(3).save(file, "PNG")
         self.photo = file.getvalue()
-        self.port = 0
         self.program = self._start()
         self.answer = self._ask()
         print(f"serve: answers with {len(self.answer)} bytes", flush=True)
+
+    def stop(self) -> None:
+        """End it."""
+        self.program.send(signal.SIGINT)
+        self.program.wait()
 
     def run(self, faults: int) -> None:
         """Inject faults, in turn, and ask again after each."""
@@ -617,33 +633,30 @@ class Server:
                 if self._ask() != self.answer:
                     wrong.append("answers otherwise afterwards")
             except (OSError, http.client.HTTPException, RuntimeError) as error:
-                wrong.append(f"{type(error).__name__}: {error}")
+                is_alive = not self.program.poll()
                 self.program.send(signal.SIGKILL)
-                self.program.wait()
+                ended = self.program.wait()
+                how = "it runs" if is_alive else f"it ended with {ended.code}"
+                wrong.append(f"{type(error).__name__}: {error}; {how}, and says {ended.said.strip()[-300:]}")
                 self.program = self._start()
-            said = self.chaos.said.read_text(errors="replace")
+            said = self.said.read_text(errors="replace")
             if "Traceback" in said:
-                wrong.append(f"a traceback: {said.strip().splitlines()[-1]} {_place(said)}")
+                wrong.append(f"a traceback: {said.strip()[-2000:]}")
             self.chaos._blame(label, wrong)
-        self.program.send(signal.SIGINT)
-        self.program.wait()
 
     def _start(self) -> Program:
-        self.chaos.said.unlink(missing_ok=True)  # what the server before it said
-        program = Program(
-            ["serve", "-m", str(self.model), "--port", str(self.port), "--threads", "1"], self.chaos.said
-        )
+        """Start it, on a port that is free: the one before may have become another program's."""
+        said = self.said
+        said.unlink(missing_ok=True)  # what the server before it said
+        program = Program(["serve", "-m", str(self.model), "--port", "0", "--threads", "1"], said)
         deadline = time.perf_counter() + LONGEST_SECONDS
-        while (
-            "http://" not in self.chaos.said.read_text(errors="replace") if self.chaos.said.exists() else True
-        ):
+        while not (found := _ADDRESS.search(said.read_text(errors="replace") if said.exists() else "")):
             if program.poll() or time.perf_counter() > deadline:
-                raise RuntimeError(
-                    f"the server does not start: {self.chaos.said.read_text(errors='replace')}"
-                )
+                program.send(signal.SIGKILL)
+                ended = program.wait()
+                raise RuntimeError(f"the server does not start ({ended.code}): {ended.said}")
             time.sleep(0.01)
-        address = self.chaos.said.read_text().split("http://", 1)[1].split()[0]
-        self.port = int(address.rsplit(":", 1)[1])
+        self.port = int(found[1])
         return program
 
     def _request(self) -> tuple[bytes, dict[str, str]]:
@@ -731,17 +744,23 @@ def run(folder: Path, faults: int, seed: int, commands: list[str], kinds: list[s
     with_server = "serve" in commands and installed("serve")
     if "serve" in commands and not with_server:
         print("serve is left out: it is not installed", flush=True)
-    each = -(-faults // max(1, len(todo) * len(kinds) + 3 * with_server))
+    shares = {command.name: SHARES.get(command.name, 1) for command in todo}
+    of_server = SHARES["serve"] * with_server
+    each = math.ceil(faults / max(1, sum(shares.values()) * len(kinds) + 3 * of_server))
     for command in todo:
         chaos.learn(command)
     for begin in range(0, each, IN_A_ROW):
         for command in todo:
-            for kind in kinds:
-                chaos.round(command, kind, min(IN_A_ROW, each - begin))
+            count = min(IN_A_ROW, math.ceil(each * shares[command.name]) - begin)
+            for kind in kinds if count > 0 else ():
+                chaos.round(command, kind, count)
                 yield chaos
-    if with_server:
-        Server(chaos).run(3 * each)
-        yield chaos
+        count = min(IN_A_ROW, math.ceil(each * of_server) - begin)
+        if count > 0:
+            server = Server(chaos)
+            server.run(3 * count)
+            server.stop()
+            yield chaos
 
 
 def main() -> int:

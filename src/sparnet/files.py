@@ -1,33 +1,43 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and what killed processes have left of them."""
 
 import os
 import secrets
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
+_LEFTOVERS = ".sparnet-*.tmp"
+
 
 @contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
+def replacing(path: Path, *, by_way_of: Path | None = None) -> Iterator[IO[bytes]]:
     """Give a file to write to, which takes the name `path` only if all went well.
 
     Missing folders are made. The bytes are on the disk before the name is, so that a machine that
     loses its power has the old file or the new one. If anything is raised, `path` stays as it was
-    and nothing is left beside it.
+    and nothing is left beside it. While it is written, the file is locked: a process that is killed
+    loses the lock, by which `remove_leftovers` knows what it has left.
+
+    Args:
+        path: The name.
+        by_way_of: Folder in which it is written, on the same disk; None is that of `path`.
 
     Raises:
         OSError: If the folder or the file cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".sparnet-{secrets.token_hex(8)}.tmp"
+    temporary, file = _begin(by_way_of or path.parent)
     try:
-        with temporary.open("x+b") as file:
+        with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
+            if sys.platform != "win32":  # before the lock is gone
+                temporary.replace(path)
+        if sys.platform == "win32":  # where an open file cannot be renamed
+            temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -42,17 +52,45 @@ def write_whole(path: Path, content: bytes | str) -> None:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
-def remove_leftovers(folder: Path, *, older_than_seconds: float = 600.0) -> None:
-    """Remove what killed programs had begun to write in a folder and below it.
+def remove_leftovers(folders: Iterable[Path], *, recursive: bool = False) -> int:
+    """Remove what processes that were killed had begun to write; return how many files that were.
+
+    What a living process writes is locked and stays. So does everything where files cannot be locked:
+    on Windows, and on some network disks. A file that cannot be removed stays too.
 
     Args:
-        folder: Where `replacing` wrote; need not exist.
-        older_than_seconds: Younger ones stay, which another program may be writing now.
+        folders: Where to look; those that are not there hold nothing.
+        recursive: Whether to look into folders inside them.
     """
-    before = time.time() - older_than_seconds
-    for path in folder.rglob(".sparnet-*.tmp"):
-        try:
-            if path.stat().st_mtime < before:
-                path.unlink()
-        except FileNotFoundError:
-            continue
+    removed = 0
+    for folder in set(folders):
+        for path in folder.rglob(_LEFTOVERS) if recursive else folder.glob(_LEFTOVERS):
+            with suppress(OSError), path.open("r+b") as file:
+                if _lock(file, wait=False):
+                    path.unlink(missing_ok=True)
+                    removed += 1
+    return removed
+
+
+def _begin(folder: Path) -> tuple[Path, IO[bytes]]:
+    """Make a hidden file and lock it."""
+    while True:
+        path = folder / f".sparnet-{secrets.token_hex(8)}.tmp"
+        file = path.open("x+b")
+        _lock(file, wait=True)
+        if path.exists():
+            return path, file
+        file.close()  # taken for a leftover between the two calls
+
+
+def _lock(file: IO[bytes], *, wait: bool) -> bool:
+    """Lock a file until it is closed; False if it is another's, or files cannot be locked here."""
+    if sys.platform == "win32":
+        return False
+    import fcntl
+
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

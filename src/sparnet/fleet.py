@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sparnet.errors import DataError, ImageError, SparnetError
-from sparnet.files import write_whole
+from sparnet.files import remove_leftovers, write_whole
 from sparnet.image import PICTURE_SUFFIXES, WRITABLE_SUFFIXES, show_path
 from sparnet.restoration import RestoredFile, Restorer
 from sparnet.results import write_result
@@ -293,6 +293,7 @@ def restore_on_ray(
         DataError: If there are no photos.
     """
     try:
+        import pyarrow.fs
         import ray
         import ray.data
     except ModuleNotFoundError as error:
@@ -303,7 +304,8 @@ def restore_on_ray(
     plan.open()  # a model that is missing is told of here, in one line, not by every worker
     parts = f"{folder}/{_PARTS}"
     place.create_dir(parts, recursive=True)
-    _remove_leftovers(place, folder)
+    if isinstance(place, pyarrow.fs.LocalFileSystem):
+        remove_leftovers([Path(folder)], recursive=True)
     mark = plan.fingerprint()
     rows = {} if overwrite else _read_manifest(place, folder)
     done = {
@@ -468,19 +470,12 @@ def put(system: "pyarrow.fs.FileSystem", path: str, content: bytes) -> None:
     """
     import pyarrow.fs
 
-    folder = path.rsplit("/", 1)[0]
-    system.create_dir(folder, recursive=True)
-    by_rename = isinstance(system, pyarrow.fs.LocalFileSystem)
-    place = f"{folder}/.sparnet-{secrets.token_hex(8)}.tmp" if by_rename else path
-    try:
-        with system.open_output_stream(place) as file:
-            file.write(content)
-        if by_rename:
-            system.move(place, path)
-    except OSError:
-        if by_rename and system.get_file_info(place).type != pyarrow.fs.FileType.NotFound:
-            system.delete_file(place)
-        raise
+    if isinstance(system, pyarrow.fs.LocalFileSystem):
+        write_whole(Path(path), content)
+        return
+    system.create_dir(path.rsplit("/", 1)[0], recursive=True)
+    with system.open_output_stream(path) as file:
+        file.write(content)
 
 
 def _schema() -> "pyarrow.Schema":
@@ -539,12 +534,3 @@ def _join_manifest(system: "pyarrow.fs.FileSystem", folder: str, jobs: Mapping[s
     _write_rows(system, path, whole)
     system.delete_dir(f"{folder}/{_PARTS}")
     return path
-
-
-def _remove_leftovers(system: "pyarrow.fs.FileSystem", folder: str) -> None:
-    """Remove what killed workers had begun to write; no other run writes to this folder."""
-    import pyarrow.fs
-
-    if isinstance(system, pyarrow.fs.LocalFileSystem):
-        for path in Path(folder).rglob(".sparnet-*.tmp"):
-            path.unlink(missing_ok=True)

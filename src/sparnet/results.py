@@ -1,11 +1,11 @@
 """Write what was made of a photo, and say in plain words and numbers what became of it."""
 
-import secrets
 import shutil
 from pathlib import Path
 from typing import Any
 
 from sparnet.errors import ImageError
+from sparnet.files import replacing
 from sparnet.image import WRITABLE_SUFFIXES, Photo, show_path, write_photo
 from sparnet.restoration import RestoredFace, RestoredPhoto, draw_boxes
 
@@ -79,14 +79,9 @@ def _copy(source: Path, target: Path, kind: str) -> bool:
     """
     if WRITABLE_SUFFIXES.get(target.suffix.lower()) != kind:
         return False
-    temporary = target.with_name(f".sparnet-{secrets.token_hex(8)}.tmp")
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            shutil.copyfile(source, temporary)
-            temporary.replace(target)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with source.open("rb") as original, replacing(target) as file:
+            shutil.copyfileobj(original, file)
     except OSError as error:
         raise ImageError(f"{show_path(target)}: cannot be written ({error.strerror})") from None
     return True

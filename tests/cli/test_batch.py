@@ -216,3 +216,24 @@ def test_a_report_that_cannot_be_printed_is_one_line():
         )
     assert ended.returncode == 1
     assert ended.stderr == "sparnet: No space left on device\n"
+
+
+def test_an_interruption_while_python_tidies_up_is_not_lost(tmp_path):
+    program = """
+import sys, time
+from sparnet.cli.app import app, main
+
+class Tidied:
+    def __del__(self):
+        raise KeyboardInterrupt  # as the system's signal does, wherever Python is
+
+@app.command()
+def work() -> None:
+    Tidied()
+    time.sleep(60)
+    print("went on")
+
+main(["work"])
+"""
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (130, "", "sparnet: interrupted\n")

@@ -1,6 +1,7 @@
 """`sparnet restore` from the outside: what it writes, says and returns."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,11 @@ import pytest
 from sparnet import restoration
 from sparnet.faces.align import invert, template
 from sparnet.faces.detect import Face
+from sparnet.files import write_whole
 from sparnet.image import Photo, read_image, read_photo, write_image, write_photo
 from sparnet.weights.info import ModelInfo
+
+no_locks = pytest.mark.skipif(sys.platform == "win32", reason="leftovers stay on Windows")
 
 
 def face_at(x, y, square_px):
@@ -227,6 +231,31 @@ def test_boxes_on_a_gray_photo_are_in_colour(restore, tmp_path):
     assert read_photo(tmp_path / "out" / "restored_imgs" / "gray.png").is_gray
     assert not read_photo(tmp_path / "out" / "restored_imgs" / "gray_boxes.png").is_gray
     assert read_photo(tmp_path / "out" / "restored_faces" / "gray_01.png").is_gray
+
+
+@no_locks
+def test_what_a_killed_run_left_is_cleared_where_results_are_written_and_nowhere_else(
+    photos, restore, tmp_path
+):
+    left = [
+        tmp_path / "out" / folder / ".sparnet-0123456789abcdef.tmp"
+        for folder in ("restored_imgs", "cmp", "cropped_faces", "restored_faces", "other")
+    ]
+    for path in left:
+        write_whole(path, b"half a pict")
+    restore(photos, "-o", tmp_path / "out", "--save-faces")
+    assert [path.parent.name for path in left if path.exists()] == ["other"]
+
+
+@no_locks
+def test_two_processes_clear_what_a_killed_run_left(sparnet_cli, make_variant, tmp_path):
+    write_image(tmp_path / "plain.png", picture())
+    left = tmp_path / "out" / ".sparnet-0123456789abcdef.tmp"
+    write_whole(left, b"half a pict")
+    model = make_variant(tmp_path / "small.onnx", task="restore", upscale_factor=None, name="small")
+    words = ["restore", tmp_path / "plain.png", "-o", tmp_path / "out", "-m", model, "--small-faces", "off"]
+    assert sparnet_cli(*words, "--engine-workers", 2).code == 0
+    assert not left.exists()
 
 
 def test_faces_are_saved_under_the_names_that_others_use(photos, restore, tmp_path):

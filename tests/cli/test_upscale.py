@@ -2,6 +2,7 @@
 
 import json
 import struct
+import sys
 import zlib
 from pathlib import Path
 
@@ -42,6 +43,14 @@ def test_a_tiny_face_becomes_large(tmp_path, sparnet_cli):
     assert read_image(tmp_path / "face16_compare.png").shape[0] == 128
     bicubic = resize_bicubic(read_image(FACE), 128, 128)
     assert 2 < np.abs(made.astype(int) - bicubic).mean() < 20
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="leftovers stay on Windows")
+def test_what_a_killed_run_left_is_cleared(tmp_path, sparnet_cli):
+    left = tmp_path / ".sparnet-0123456789abcdef.tmp"
+    left.write_bytes(b"half a pict")
+    assert sparnet_cli("upscale", FACE, "-o", tmp_path).code == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["face16.png"]
 
 
 def test_bad_pictures_are_one_line_each_and_the_good_ones_are_done(tmp_path, sparnet_cli):

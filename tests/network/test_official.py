@@ -167,6 +167,11 @@ def test_a_checkpoint_that_is_no_dict_of_tensors_is_refused(tmp_path: Path):
     torch.save({"epoch": 3}, path)
     with pytest.raises(WeightsError, match="epoch is no tensor"):
         load_official(path)
+    for key in (("two\n", "lines"), "two\nlines"):
+        torch.save({key: torch.zeros(1)}, path)
+        with pytest.raises(WeightsError, match="a key that is no name") as refused:
+            load_official(path)
+        assert "\n" not in str(refused.value)
     torch.save([torch.zeros(1)], path)
     with pytest.raises(WeightsError, match="got list"):
         load_official(path)

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from sparnet.errors import DataError, RecipeError, WeightsError
+from sparnet.errors import DataError, RecipeError, SparnetError, WeightsError
 from sparnet.network.files import load_network
+from sparnet.training import log as training_log
 from sparnet.training import loop
 from sparnet.training.loop import TrainingDivergedError, train
 from sparnet.training.recipe import recipe_to_toml
@@ -428,6 +429,17 @@ def test_two_processes_train_as_one_does(tmp_path, faces, no_results):
     )
     assert differences.mean() < 2e-5
     assert differences.max() < 4 * recipe.train.learning_rate
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+def test_a_full_disk_is_told_of_with_the_name_of_the_run(tmp_path, faces, monkeypatch):
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "log.jsonl").symlink_to("/dev/full")
+    monkeypatch.setattr(training_log, "_read_lines", lambda _: [])  # the device never ends
+    monkeypatch.setattr(training_log, "write_whole", lambda *_: None)  # it would take the device's place
+    with pytest.raises(SparnetError, match=r"run: cannot be written \(No space left on device\)"):
+        train(tiny_recipe(faces), run)
 
 
 def test_a_batch_that_cannot_be_shared_out_is_refused(faces):

@@ -1,8 +1,11 @@
 """The program: its commands, and how it fails. Heavy imports happen inside the commands."""
 
+import _thread
 import io
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -23,6 +26,7 @@ from sparnet.errors import SparnetError
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C: 128 and the number of the signal."""
+_SOON_SECONDS = 0.02
 
 app = typer.Typer(
     name="sparnet",
@@ -65,6 +69,27 @@ def _about(
     del version
 
 
+@contextmanager
+def _no_interruption_lost() -> Iterator[None]:
+    """Interrupt once more where Ctrl-C came while Python was tidying up.
+
+    There an exception cannot go anywhere: Python prints it, a traceback included, and the program goes on.
+    """
+    before = sys.unraisablehook
+
+    def look(lost: "sys.UnraisableHookArgs") -> None:
+        if lost.exc_type is KeyboardInterrupt:
+            threading.Timer(_SOON_SECONDS, _thread.interrupt_main).start()  # when the tidying up is over
+        else:
+            before(lost)
+
+    sys.unraisablehook = look
+    try:
+        yield
+    finally:
+        sys.unraisablehook = before
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the program: exit code 0 done, 1 failed, 2 wrong use; a failure is one line on stderr.
 
@@ -74,11 +99,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Raises:
         SystemExit: Always, with the exit code.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):  # a name that the terminal's encoding has no letters for
-            stream.reconfigure(errors="backslashreplace")
     try:
-        app(args=None if arguments is None else list(arguments), prog_name="sparnet")
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):  # a name that the terminal's encoding has no letters for
+                stream.reconfigure(errors="backslashreplace")
+        with _no_interruption_lost():
+            app(args=None if arguments is None else list(arguments), prog_name="sparnet")
     except SparnetError as error:
         sys.exit(f"sparnet: {error}")
     except OSError as error:  # results cannot be printed: the disk that takes them is full

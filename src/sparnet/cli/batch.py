@@ -4,7 +4,7 @@ import json
 import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -139,13 +139,18 @@ def find_jobs(
     return batch
 
 
-def make_output_folder(folder: Path) -> None:
-    """Make the folder of results, before any work is done for it.
+def make_output_folder(folder: Path, targets: Iterable[Path] = ()) -> None:
+    """Make the folder of results, before any work is done for it, and clear what killed runs left.
+
+    Args:
+        folder: The folder.
+        targets: Where results go; only the folders they are in are cleared.
 
     Raises:
         ImageError: If it cannot be made, or nothing can be written to it.
     """
     from sparnet.errors import ImageError
+    from sparnet.files import remove_leftovers
     from sparnet.image import show_path
 
     try:
@@ -156,6 +161,7 @@ def make_output_folder(folder: Path) -> None:
         raise ImageError(f"{show_path(folder)}: cannot be made ({error.strerror})") from None
     if not os.access(folder, os.W_OK | os.X_OK):
         raise ImageError(f"{show_path(folder)}: nothing may be written there; name another folder by -o")
+    remove_leftovers(target.parent for target in targets)
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

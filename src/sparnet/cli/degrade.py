@@ -49,7 +49,7 @@ def degrade(
 
     batch = find_jobs(src, output, recursive=recursive)
     if batch.jobs:
-        make_output_folder(output)
+        make_output_folder(output, (job.target for job in batch.jobs))
     with progress_bar("degrading", len(batch.jobs)) as advance:
         for job in batch.jobs:
             try:

@@ -211,7 +211,7 @@ def restore(
         facts |= {"existing": [*(str(job.source) for job in existing), *(str(source) for source, _ in left)]}
     if batch.jobs or clips:
         if engine_workers is not None and engine_workers > 1:
-            make_output_folder(output)
+            make_output_folder(output, (job.target for job in batch.jobs))
             plan = _make_plan(options, quality)
             facts["model"] = str(plan.options["model"])
             _restore_by_processes(batch, plan, engine_workers)
@@ -264,7 +264,8 @@ def _restore_here(
 
     plan = _make_plan(options, quality)
     restorer = Restorer(**plan.options, identity=_open_identity() if identity else None)
-    make_output_folder(batch.output)
+    targets = [*(job.target for job in batch.jobs), *(target for _, target in clips)]
+    make_output_folder(batch.output, targets)
     facts["model"] = restorer.info.name
     if batch.jobs:
         _restore_all(batch, restorer, save_faces=save_faces, quality=quality)
@@ -419,6 +420,8 @@ class _CropWriter:
     """Write the pictures of each face as it is made, `NAME_01.png` being face 1 of photo NAME."""
 
     def __init__(self, batch: Batch) -> None:
+        from sparnet.files import remove_leftovers
+
         self.batch = batch
         self.sources = {job.source.resolve() for job in batch.jobs}
         folder = batch.output / PHOTOS
@@ -429,6 +432,8 @@ class _CropWriter:
             for job in batch.jobs
             for stem in [stems[job.source]]
         }
+        inner = {name.parent for name in self.names.values()}
+        remove_leftovers(batch.output / kind / name for kind in (CROPS, FACES, PAIRS) for name in inner)
 
     def __call__(self, source: Path, photo: "Photo", face: "RestoredFace") -> None:
         """Write a face as it was, restored, and both side by side."""

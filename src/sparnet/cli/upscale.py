@@ -82,7 +82,7 @@ def upscale(
     if not batch.jobs:
         batch.finish("face", "enlarged", as_json=as_json)
         return
-    make_output_folder(output)
+    make_output_folder(output, (job.target for job in batch.jobs))
     started = time.perf_counter()
     upscaler = Upscaler(model, upscale_factor=upscale_factor, engine=engine)
     with progress_bar("enlarging", len(batch.jobs)) as advance:

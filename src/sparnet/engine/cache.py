@@ -12,7 +12,7 @@ import json
 import os
 from pathlib import Path
 
-from sparnet.files import replacing
+from sparnet.files import remove_leftovers, replacing
 from sparnet.weights.folders import user_cache_folder
 
 CACHE_VARIABLE = "SPARNET_CACHE"
@@ -64,6 +64,7 @@ class CompiledCache:
         digest = hashlib.sha256(described)
         digest.update(compiled)
         with contextlib.suppress(OSError):
+            remove_leftovers([self.folder])
             with replacing(self._path(key)) as file:
                 file.write(described)
                 file.write(compiled)

@@ -2,6 +2,7 @@
 
 import functools
 import hashlib
+import io
 import os
 import threading
 from collections.abc import Iterator
@@ -180,7 +181,9 @@ class OpenvinoEngine:
                     self._cache.forget(self._key)
         compiled = self._compile(self._model, PERFORMANCE_HINT=hint)
         if self._cache is not None:
-            self._cache.write(self._key, dump_info(self.info), compiled.export_model().getvalue())
+            exported = io.BytesIO()  # without one, OpenVINO returns bytes or a stream, as its version has it
+            compiled.export_model(exported)
+            self._cache.write(self._key, dump_info(self.info), exported.getvalue())
         return compiled
 
     @property

@@ -149,6 +149,8 @@ def read_pth(path: Path) -> Mapping[str, object]:
         raise WeightsError(f"{path}: not a .pth file, or a damaged one") from None
     if not isinstance(content, Mapping):
         raise WeightsError(f"{path}: expected a dict of tensors, got {type(content).__name__}")
+    if not all(isinstance(key, str) and key.isprintable() for key in content):
+        raise WeightsError(f"{path}: expected a dict of tensors, but it has a key that is no name")
     return content
 
 

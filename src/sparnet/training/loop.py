@@ -21,7 +21,7 @@ from sparnet.data.batches import FaceBatches, Pair
 from sparnet.data.faces import FaceSet, choose_faces, hold_out_people, load_face_set
 from sparnet.data.validation import Validation, make_validation
 from sparnet.errors import DataError, RecipeError, SparnetError
-from sparnet.files import write_whole
+from sparnet.files import remove_leftovers, write_whole
 from sparnet.metrics.pairs import mean_over_pairs
 from sparnet.metrics.y_sparnet import psnr_y
 from sparnet.network.build import Generator
@@ -200,6 +200,7 @@ def train(
     Raises:
         TrainingDivergedError: If a loss is not finite; the last good state stays.
         WeightsError, DataError, RecipeError: If there is nothing sound to start from.
+        SparnetError: If the run's folder cannot be written.
     """
     config = recipe.train
     fabric = fabric or open_fabric(recipe)
@@ -219,13 +220,14 @@ def train(
             notice(f"{line}; using the state before it")
         trainee.restore(state)
         images_seen = state.images_seen
-    if first:
-        run.mkdir(parents=True, exist_ok=True)
-        write_whole(run / RECIPE_FILE, recipe_to_toml(recipe))
     closing = ExitStack()
     log = board = None
     if first:
-        log = closing.enter_context(contextlib.closing(RunLog(run / LOG_FILE, images_seen=images_seen)))
+        with _writing(run):
+            run.mkdir(parents=True, exist_ok=True)
+            remove_leftovers([run])
+            write_whole(run / RECIPE_FILE, recipe_to_toml(recipe))
+            log = closing.enter_context(contextlib.closing(RunLog(run / LOG_FILE, images_seen=images_seen)))
     if first and tensorboard:
         folder = run / "tensorboard"
         board = closing.enter_context(contextlib.closing(TensorboardLog(folder, images_seen=images_seen)))
@@ -255,7 +257,7 @@ def train(
     trainee.network.train()
     numbers: dict[str, Tensor] = {}
     started, first_image = time.monotonic(), images_seen
-    with closing, stop.listening():
+    with _writing(run), closing, stop.listening():
         for begin, end, pair in _pairs(batches, fabric, images_seen, config.total_images, config.batch_size):
             rate = learning_rate_at(config, begin)
             share = rate / config.learning_rate
@@ -295,6 +297,15 @@ def train(
             )
     fabric.barrier()
     return Outcome(images_seen, finished, "done" if finished else str(stop.reason), scores, speed)
+
+
+@contextlib.contextmanager
+def _writing(run: Path) -> Iterator[None]:
+    """Name the run's folder where it cannot be written: the system's error for a full disk names nothing."""
+    try:
+        yield
+    except OSError as error:
+        raise SparnetError(f"{run}: cannot be written ({error.strerror or error})") from None
 
 
 def _silent(_: object) -> None:

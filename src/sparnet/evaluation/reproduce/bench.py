@@ -154,7 +154,7 @@ class Bench:
             for name in given:
                 if name not in rows:
                     raise SparnetError(f"{what} {name}: no such row; have: {', '.join(rows)}")
-        remove_leftovers(options.output)
+        remove_leftovers([options.output], recursive=True)
         self._loaded: tuple[str, FaceSet, FaceSet] | None = None
         self._tests: dict[tuple[int | None, int], list[TestFace]] = {}
         self._judges: dict[tuple[int | None, int, tuple[str, ...]], Judge] = {}
