@@ -93,8 +93,8 @@ def test_the_network_for_tiny_faces_reads_faces_framed_as_it_knows_them():
         assert np.hypot(*middle) < 4, "within 4 of 128 px"
 
 
-@pytest.mark.parametrize(("size_px", "first"), [(12, "tiny"), (16, "tiny"), (17, None), (60, None)])
-def test_faces_of_up_to_16_px_are_enlarged_first(size_px, first):
+@pytest.mark.parametrize(("size_px", "first"), [(12, "tiny"), (20, "tiny"), (21, None), (60, None)])
+def test_faces_of_up_to_20_px_are_enlarged_first(size_px, first):
     photo = smooth()
     tiny = StubEngine(inverted, task="upscale", size=256, name="tiny")
     engine = StubEngine()
@@ -170,7 +170,7 @@ def sharpness(picture):
     return np.abs(np.diff(gray, n=2, axis=0)).mean() + np.abs(np.diff(gray, n=2, axis=1)).mean()
 
 
-@pytest.mark.parametrize(("side", "first"), [(21, "tiny"), (24, None)])
+@pytest.mark.parametrize(("side", "first"), [(27, "tiny"), (28, None)])
 def test_an_aligned_picture_of_a_small_face_is_enlarged_first(side, first):
     tiny = StubEngine(inverted, task="upscale", size=32, name="tiny")
     restorer = Restorer(StubEngine(), aligned=True, small_faces=tiny)

@@ -20,10 +20,10 @@ from sparnet.faces.align import AlignedFace, AlignmentError, cut_out, fit_simila
 from sparnet.image import AnyImage
 from sparnet.upscaling import as_known, keep_detail, known_px
 
-SMALL_FACE_PX = 16
-"""Faces whose box has a longer side of at most so many px are enlarged first. Up to here what
-`sparnet-x8` makes is more like the person than plain enlargement is, and from 24 px on less: it was
-trained on faces of 14 px. See docs/photos.md and benchmarks/small_faces.py."""
+SMALL_FACE_PX = 20
+"""Faces whose box has a longer side of at most so many px are enlarged first. Up to here restored faces
+are more like the person when `sparnet-x8`, trained on faces of 14 px, has seen them first; from 24 px on
+that changes next to nothing. See docs/photos.md and benchmarks/small_faces.py."""
 SHARE_OF_SQUARE = 0.74
 """Longer side of a face's box over the side of its aligned square, by the 149 faces of `_POINTS_128`."""
 
