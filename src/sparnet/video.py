@@ -312,7 +312,7 @@ class _Job:
             waiting.append(frame)
             self.detector.seconds = float(frame.pts * frame.time_base)
             colours = frame.reformat(
-                format="rgb24", src_colorspace=_matrix(frame), interpolation=_accurate()
+                format="rgb24", src_colorspace=_matrix(frame), interpolation=_accurate(), threads=1
             ).to_ndarray()
             yield np.ascontiguousarray(np.rot90(colours, _turns(frame)))
 
@@ -343,6 +343,7 @@ def _to_frame(made: RestoredPhoto, frame: Any, pixel_format: str) -> Any:
             dst_colorspace=_matrix(frame),
             dst_color_range=2 if frame.color_range == 2 else 1,
             interpolation=_accurate(),
+            threads=1,
         )
     else:
         new = frame if frame.format.name == pixel_format else frame.reformat(format=pixel_format)
@@ -372,6 +373,8 @@ def _add_writer(container: Any, film: _Film, factor: int) -> Any:
     if name not in {writer for writer, _ in _WRITERS.values()} and ticks.denominator > 65_535:
         ticks = Fraction(1, 60_000)  # MPEG-4 part 2 counts in 16 bits
     context.time_base = ticks
+    # With several threads an encoder's choices may depend on which is done first, and the file with them.
+    context.thread_count = 1
     context.max_b_frames = 0
     context.flags |= av.codec.context.Flags.global_header.value
     if film.stream.sample_aspect_ratio:
