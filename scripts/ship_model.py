@@ -15,7 +15,6 @@ already is written and scored again, with what it says of itself, by
 """
 
 import argparse
-import hashlib
 import shutil
 from pathlib import Path
 
@@ -28,7 +27,7 @@ from sparnet.export import export_onnx, rewrite_info
 from sparnet.network.build import Generator
 from sparnet.network.files import read_model_file
 from sparnet.quantization import CALIBRATION_FACES, export_int8
-from sparnet.weights.catalog import SHIPPED_FOLDER, SUFFIX, CatalogEntry, read_catalog, write_catalog
+from sparnet.weights.catalog import SHIPPED_FOLDER, SUFFIX, describe_file, read_catalog, write_catalog
 from sparnet.weights.info import ModelInfo, Score
 
 ROOT = Path(__file__).parent.parent
@@ -81,17 +80,14 @@ def score(info: ModelInfo, model: Path, hr: Path, framing: float, metrics: tuple
 
 def enter(info: ModelInfo, path: Path) -> None:
     """Enter a model file of the package into the catalog; print its scores."""
-    content = path.read_bytes()
+    entry = describe_file(path, info)
     if path.parent == SHIPPED_FOLDER:
-        entry = CatalogEntry(
-            file=path.name, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content), info=info
-        )
         catalog = read_catalog(SHIPPED_FOLDER)
         models = catalog.models | {info.name: entry}
         write_catalog(SHIPPED_FOLDER, catalog.model_copy(update={"models": models}))
     for one in info.scores:
         print(f"{info.name}: {one.metric} {one.value} (bicubic {one.bicubic}) on {one.data}")
-    print(f"{info.name}: psnr_y falls by {info.bf16_loss_db} dB in bfloat16; {len(content) / 1e6:.1f} MB")
+    print(f"{info.name}: psnr_y falls by {info.bf16_loss_db} dB in bfloat16; {entry.bytes / 1e6:.1f} MB")
 
 
 def ship_int8(network: Generator, info: ModelInfo, options: argparse.Namespace) -> None:

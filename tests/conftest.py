@@ -155,23 +155,15 @@ def make_variant(small_model: Path) -> VariantMaker:
 @pytest.fixture(scope="session")
 def add_to_catalog() -> Callable[..., None]:
     """Enter a model file that lies in a folder into the folder's catalog."""
-    import hashlib
-
-    from sparnet.weights.catalog import CatalogEntry, read_catalog, write_catalog
+    from sparnet.weights.catalog import describe_file, read_catalog, write_catalog
     from sparnet.weights.info import ModelInfo
 
     def add(path: Path, name: str, **facts: object) -> None:
-        content = path.read_bytes()
         described = {
             "name": name, "task": "upscale", "upscale_factor": 8, "image_size": 128, "input_size": 128,
             "network": {}, "parameters": 1, "license": "none", **facts,
         }  # fmt: skip
-        entry = CatalogEntry(
-            file=path.name,
-            sha256=hashlib.sha256(content).hexdigest(),
-            bytes=len(content),
-            info=ModelInfo.model_validate(described),
-        )
+        entry = describe_file(path, ModelInfo.model_validate(described))
         catalog = read_catalog(path.parent)
         write_catalog(path.parent, catalog.model_copy(update={"models": catalog.models | {name: entry}}))
 

@@ -1,13 +1,19 @@
 """Take the authors' released files into the user's catalog, as model files of ours."""
 
-import hashlib
 import re
 from pathlib import Path
 
 from sparnet.errors import WeightsError
 from sparnet.export import describe, export_onnx
 from sparnet.network.official import load_official
-from sparnet.weights.catalog import SUFFIX, CatalogEntry, read_catalog, shipped_models, write_catalog
+from sparnet.weights.catalog import (
+    SUFFIX,
+    CatalogEntry,
+    describe_file,
+    read_catalog,
+    shipped_models,
+    write_catalog,
+)
 from sparnet.weights.folders import user_cache_folder
 
 OFFICIAL_TERMS = "CC BY-NC-SA 4.0 (the authors')"
@@ -49,10 +55,7 @@ def import_official(file: Path, *, name: str, upscale_factor: int = 8) -> Catalo
     try:
         folder.mkdir(parents=True, exist_ok=True)
         export_onnx(network, path, info)
-        content = path.read_bytes()
-        entry = CatalogEntry(
-            file=path.name, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content), info=info
-        )
+        entry = describe_file(path, info)
         write_catalog(folder, catalog.model_copy(update={"models": catalog.models | {name: entry}}))
     except OSError as error:
         raise WeightsError(f"{folder}: {name} cannot be written there ({error.strerror})") from None

@@ -56,6 +56,15 @@ def known_px(info: ModelInfo) -> int:
     return info.image_size // (info.upscale_factor or DEFAULT_FACTOR)
 
 
+def reduce_to_known(face: AnyImage, info: ModelInfo) -> AnyImage:
+    """Reduce a face that is larger than what a network was trained on, its proportions kept."""
+    height, width = face.shape[:2]
+    share = known_px(info) / max(height, width)
+    if share >= 1:
+        return face
+    return resize_bicubic(face, max(1, round(height * share)), max(1, round(width * share)))
+
+
 def prepare_face(face: AnyImage, info: ModelInfo) -> PreparedFace:
     """Enlarge a face bicubically to what the network reads, padding it to a square if it is none.
 
@@ -136,7 +145,8 @@ def keep_detail(
     """
     if len(lr) <= known_px:
         return sr
-    has, made = (_detail(_resized(face.astype(np.float32), len(lr)), known_px) for face in (lr, sr))
+    has = _detail(lr.astype(np.float32), known_px)
+    made = _detail(_resized(sr.astype(np.float32), len(lr)), known_px)
     share = min(1.0, has / max(1e-6, made))
     projected = back_project(sr, lr).astype(np.float32)
     return np.rint(sr + share * (projected - sr)).astype(np.uint8)

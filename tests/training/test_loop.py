@@ -19,7 +19,7 @@ from sparnet.training.loop import TrainingDivergedError, train
 from sparnet.training.recipe import recipe_to_toml
 from sparnet.training.state import load_newest, saved_states
 from sparnet.training.trainee import generator_step
-from tests.training.tiny import NETWORK, tiny_recipe, tiny_recipe_of, write_faces
+from tests.training.tiny import NETWORK, step_losses, tiny_recipe, tiny_recipe_of, write_faces
 
 ADVERSARIAL = {
     "adversarial": {
@@ -50,6 +50,14 @@ def faces(tmp_path):
 def no_results(monkeypatch):
     """Leave out the model file: exporting takes seconds, and is tested below."""
     monkeypatch.setattr(loop, "write_results", lambda *_, **__: {"psnr_y": 0.0})
+
+
+@pytest.fixture
+def first_model(tmp_path, faces, monkeypatch) -> Path:
+    """The model file of a short run; runs after it leave theirs out."""
+    train(tiny_recipe(faces, total_images=4), tmp_path / "first")
+    monkeypatch.setattr(loop, "write_results", lambda *_, **__: {"psnr_y": 0.0})
+    return tmp_path / "first" / "model.onnx"
 
 
 def final_state(run: Path) -> dict:
@@ -194,59 +202,40 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_state(tm
     assert load_newest(tmp_path / "run")[0].images_seen == 8
 
 
-@pytest.mark.usefixtures("no_results")
-def test_a_run_starts_from_other_weights(tmp_path, faces, monkeypatch):
-    monkeypatch.undo()
-    train(tiny_recipe(faces, total_images=4), tmp_path / "first")
-    model = tmp_path / "first" / "model.onnx"
-    monkeypatch.setattr(loop, "write_results", lambda *_, **__: {"psnr_y": 0.0})
-    values = {"initial_weights": str(model)}
+def test_a_run_starts_from_other_weights(tmp_path, faces, first_model):
+    values = {"initial_weights": str(first_model)}
     train(tiny_recipe_of(faces, values, total_images=4, learning_rate=1e-12), tmp_path / "second")
     started = final_state(tmp_path / "second")["network"]["stem.conv.weight"]
-    torch.testing.assert_close(started, load_network(model).get_parameter("stem.conv.weight"))
+    torch.testing.assert_close(started, load_network(first_model).get_parameter("stem.conv.weight"))
     other = {**values, "network": {**NETWORK, "body_units": 2}}
     with pytest.raises(WeightsError, match="another architecture: body_units is 1, the recipe has 2"):
         train(tiny_recipe_of(faces, other), tmp_path / "third")
 
 
-@pytest.mark.usefixtures("no_results")
-def test_a_run_goes_on_without_the_weights_it_began_with(tmp_path, faces, monkeypatch):
-    monkeypatch.undo()
-    train(tiny_recipe(faces, total_images=4), tmp_path / "first")
-    model = tmp_path / "first" / "model.onnx"
-    monkeypatch.setattr(loop, "write_results", lambda *_, **__: {"psnr_y": 0.0})
-    recipe = tiny_recipe_of(faces, {"initial_weights": str(model)}, total_images=4)
+def test_a_run_goes_on_without_the_weights_it_began_with(tmp_path, faces, first_model):
+    recipe = tiny_recipe_of(faces, {"initial_weights": str(first_model)}, total_images=4)
     train(recipe, tmp_path / "second")
-    model.unlink()
+    first_model.unlink()
     longer = recipe.model_copy(update={"train": recipe.train.model_copy(update={"total_images": 8})})
     assert train(longer, tmp_path / "second", resume=True).images_seen == 8
     with pytest.raises(WeightsError, match="no such model file"):
         train(longer, tmp_path / "third")
 
 
-@pytest.mark.usefixtures("no_results")
-def test_a_run_starts_from_the_inner_units_of_a_larger_network(tmp_path, faces, monkeypatch):
-    monkeypatch.undo()
-    train(tiny_recipe(faces, total_images=4), tmp_path / "first")
-    model = tmp_path / "first" / "model.onnx"
-    monkeypatch.setattr(loop, "write_results", lambda *_, **__: {"psnr_y": 0.0})
+def test_a_run_starts_from_the_inner_units_of_a_larger_network(tmp_path, faces, first_model):
     inner = {"pixel_unshuffle": 2, "base_channels": 4, "body_units": 3}
-    values = {"initial_weights": str(model), "network": {**NETWORK, **inner}}
+    values = {"initial_weights": str(first_model), "network": {**NETWORK, **inner}}
     train(tiny_recipe_of(faces, values, total_images=4, learning_rate=1e-12), tmp_path / "second")
     started = final_state(tmp_path / "second")["network"]["body.0.branch.conv1.scale_conv.conv.weight"]
-    origin = load_network(model).get_parameter("body.0.branch.conv1.scale_conv.conv.weight")
+    origin = load_network(first_model).get_parameter("body.0.branch.conv1.scale_conv.conv.weight")
     torch.testing.assert_close(started, origin)
 
 
-@pytest.mark.usefixtures("no_results")
-def test_a_run_starts_from_a_network_for_smaller_faces(tmp_path, faces, monkeypatch):
-    monkeypatch.undo()
-    train(tiny_recipe(faces, total_images=4), tmp_path / "first")
-    monkeypatch.setattr(loop, "write_results", lambda *_, **__: {"psnr_y": 0.0})
+def test_a_run_starts_from_a_network_for_smaller_faces(tmp_path, first_model):
     large = write_faces(tmp_path / "large", px=80)
     twice = {"image_size": 64, "body_size": 16, "attention_smallest_size": 8}
     values = {
-        "initial_weights": str(tmp_path / "first" / "model.onnx"),
+        "initial_weights": str(first_model),
         "network": {**NETWORK, **twice},
         "data": {"train": [str(large)], "validation": str(large), "validation_images": 2},
     }
@@ -411,14 +400,7 @@ def test_two_processes_train_as_one_does(tmp_path, faces, no_results):
     process = start(tmp_path, recipe, tmp_path / "two", devices=2)
     output, errors = process.communicate(timeout=240)
     assert "done 16" in output, errors
-    losses = [
-        [
-            line["loss/pixel"]
-            for line in map(json.loads, (tmp_path / name / "log.jsonl").read_text().splitlines())
-            if line["kind"] == "step"
-        ]
-        for name in ("one", "two")
-    ]
+    losses = [step_losses(tmp_path / name) for name in ("one", "two")]
     assert len(losses[0]) == 4
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
     one, two = final_state(tmp_path / "one")["average"], final_state(tmp_path / "two")["average"]

@@ -1,6 +1,5 @@
 """Training that torchrun starts, as docs/scale.md shows: processes on a CPU stand for GPUs and machines."""
 
-import json
 import os
 import socket
 import subprocess
@@ -14,7 +13,7 @@ from sparnet.training.loop import train
 from sparnet.training.recipe import recipe_to_toml
 from sparnet.training.state import load_newest
 from sparnet.weights.seal import check_seal
-from tests.training.tiny import tiny_recipe, write_faces
+from tests.training.tiny import step_losses, tiny_recipe, write_faces
 
 
 def free_port() -> int:
@@ -53,14 +52,7 @@ def test_what_torchrun_starts_trains_as_one_process_does(tmp_path: Path, nodes: 
     assert [process.returncode for process in started] == [0] * nodes, said
     assert sum(output.count("done at 16 of 16 images") for output, _ in said) == 1, said
     check_seal(run / "model.onnx")
-    losses = [
-        [
-            line["loss/pixel"]
-            for line in map(json.loads, (tmp_path / name / "log.jsonl").read_text().splitlines())
-            if line["kind"] == "step"
-        ]
-        for name in ("one", "two")
-    ]
+    losses = [step_losses(tmp_path / name) for name in ("one", "two")]
     assert len(losses[0]) == 4
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
     one, two = (load_newest(tmp_path / name)[0].modules["average"] for name in ("one", "two"))

@@ -1,5 +1,6 @@
 """A recipe so small that a step takes milliseconds, and pictures for it."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -58,3 +59,9 @@ def tiny_recipe_of(faces: Path, values: dict[str, Any], **train: Any) -> Recipe:
         },
         source="tiny",
     )
+
+
+def step_losses(run: Path) -> list[float]:
+    """Read the pixel losses of a run's steps from its log."""
+    lines = map(json.loads, (run / "log.jsonl").read_text().splitlines())
+    return [line["loss/pixel"] for line in lines if line["kind"] == "step"]

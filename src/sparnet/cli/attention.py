@@ -10,7 +10,6 @@ from sparnet.cli.options import AsJson, Model, OutputFolder, Verbose
 
 if TYPE_CHECKING:
     from sparnet.image import Image
-    from sparnet.upscaling import Upscaler
 
 
 def attention(
@@ -30,13 +29,13 @@ def attention(
     from sparnet.engine.openvino import OpenvinoEngine
     from sparnet.errors import ImageError
     from sparnet.image import read_image, show_path, write_image
-    from sparnet.upscaling import Upscaler
+    from sparnet.upscaling import Upscaler, reduce_to_known
 
     picture = read_image(face)
     upscaler = Upscaler(model)
     if not isinstance(upscaler.engine, OpenvinoEngine):
         raise TypeError("attention maps need the OpenVINO engine")
-    reduced = _reduced(picture, upscaler)
+    reduced = reduce_to_known(picture, upscaler.info)
     try:
         prepared = upscaler.prepare(reduced)
     except ImageError as error:
@@ -72,18 +71,6 @@ def attention(
         for file, one in zip(files, maps, strict=True):
             typer.echo(f"{show_path(file)}: {one.shape[1]} px, weights {one.min():.3f} to {one.max():.3f}")
     typer.echo(f"{len(maps)} attention maps of {upscaler.info.name}: {show_path(sheet)}")
-
-
-def _reduced(face: "Image", upscaler: "Upscaler") -> "Image":
-    """Reduce a face that is larger than what the model was trained on."""
-    from sparnet.image import resize_bicubic
-
-    height, width = face.shape[:2]
-    expected = upscaler.info.image_size // (upscaler.info.upscale_factor or 8)
-    share = expected / max(height, width)
-    if share >= 1:
-        return face
-    return resize_bicubic(face, max(1, round(height * share)), max(1, round(width * share)))
 
 
 def _square(picture: "Image", size: int) -> "Image":

@@ -90,19 +90,11 @@ def show_model(name: Name, *, as_json: AsJson = False) -> None:
 
 def _entry_of_file(name: str) -> "CatalogEntry":
     """Describe a model file as the catalog would; it is checked as for running."""
-    import hashlib
-
     from sparnet.engine import open_engine
-    from sparnet.weights.catalog import CatalogEntry, find_model
+    from sparnet.weights.catalog import describe_file, find_model
 
     path = find_model(name)
-    content = path.read_bytes()
-    return CatalogEntry(
-        file=path.name,
-        sha256=hashlib.sha256(content).hexdigest(),
-        bytes=len(content),
-        info=open_engine(path, precision="fp32").info,
-    )
+    return describe_file(path, open_engine(path, precision="fp32").info)
 
 
 @models.command("verify")

@@ -24,10 +24,9 @@ from sparnet.image import (
     decode_photo,
     encode_photo,
     picture_size,
-    resize_bicubic,
 )
 from sparnet.restoration import RestoredPhoto, Restorer, mix
-from sparnet.upscaling import DEFAULT_FACTOR, Upscaler
+from sparnet.upscaling import Upscaler, reduce_to_known
 from sparnet.web.batching import BatchingEngine, Memory, Stopped, Ticket, working_for
 from sparnet.web.metrics import Metrics
 from sparnet.web.settings import Settings
@@ -325,7 +324,7 @@ class Service:
             if task == "upscale":
                 upscaler = self._upscaler()
                 engine = upscaler.engine
-                read: AnyImage = upscaler.prepare(_reduced(photo.pixels, upscaler.info)).lr_up
+                read: AnyImage = upscaler.prepare(reduce_to_known(photo.pixels, upscaler.info)).lr_up
             else:
                 if self.restoring is None:
                     raise NotServed("no model that restores photos is loaded")
@@ -495,15 +494,6 @@ def _notes(made: RestoredPhoto, choices: Choices) -> Iterator[str]:
         )
     if made.is_changed:
         yield from made.photo.notes
-
-
-def _reduced(face: AnyImage, info: ModelInfo) -> AnyImage:
-    """Reduce a face that is larger than what the model was trained on, as in the paper's figures."""
-    height, width = face.shape[:2]
-    share = info.image_size // (info.upscale_factor or DEFAULT_FACTOR) / max(height, width)
-    if share >= 1:
-        return face
-    return resize_bicubic(face, max(1, round(height * share)), max(1, round(width * share)))
 
 
 __all__ = ["Choices", "NotServed", "Service", "Stopped", "TooLarge", "open_service"]

@@ -1,6 +1,7 @@
 """The models that are known by name: those we ship, and those the user took in."""
 
 import functools
+import hashlib
 import json
 from pathlib import Path
 
@@ -32,6 +33,22 @@ class CatalogEntry(Config):
     """The file's size."""
     info: ModelInfo
     """What the file says of itself."""
+
+
+def describe_file(path: Path, info: ModelInfo) -> CatalogEntry:
+    """Describe a model file as the catalog has it.
+
+    Args:
+        path: The file.
+        info: What it says of itself.
+
+    Raises:
+        OSError: If it cannot be read.
+    """
+    content = path.read_bytes()
+    return CatalogEntry(
+        file=path.name, sha256=hashlib.sha256(content).hexdigest(), bytes=len(content), info=info
+    )
 
 
 class Catalog(Config):

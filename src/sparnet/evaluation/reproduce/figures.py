@@ -58,7 +58,7 @@ from sparnet.evaluation.reproduce.tables import (
     score_panels,
 )
 from sparnet.evaluation.testset import TestFace
-from sparnet.image import AnyImage, resize_bicubic
+from sparnet.image import AnyImage
 from sparnet.metrics.faces import HrFace
 from sparnet.metrics.landmarks import landmark_curve
 from sparnet.network.bytes import to_signed
@@ -430,10 +430,7 @@ def _maps_of(result: Result, faces: Sequence[TestFace]) -> list[list[Float[np.nd
     read = network.config.reads_px
     units: list[list[np.ndarray]] = []
     for start in range(0, len(faces), _BATCH):
-        given = [
-            face.lr_up if read == face.hr.shape[0] else resize_bicubic(face.lr, read, read)
-            for face in faces[start : start + _BATCH]
-        ]
+        given = [face.at(read) for face in faces[start : start + _BATCH]]
         batch = torch.from_numpy(np.stack(given)).permute(0, 3, 1, 2)
         maps = network.attention_maps(to_signed(batch))
         if not maps:
