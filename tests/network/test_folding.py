@@ -1,11 +1,20 @@
 """A network as the start of one whose pixels are folded."""
 
+import functools
+
 import pytest
 import torch
 from torch.nn import functional
 
 from sparnet.network.config import NetworkConfig
-from sparnet.network.folding import fold_weights, folds_into, folds_outer_units, keep_inner_units
+from sparnet.network.folding import (
+    fold_weights,
+    folds_into,
+    folds_outer_units,
+    keep_inner_units,
+    keep_inside,
+    reads_another_size,
+)
 from sparnet.network.generator import SPARNet
 
 SMALL = NetworkConfig(
@@ -86,3 +95,35 @@ def test_networks_with_other_inner_units_are_refused(small):
         assert not folds_outer_units(SMALL, INNER.model_copy(update=changes))
     with pytest.raises(ValueError, match="other inner units"):
         keep_inner_units(small, INNER.model_copy(update={"max_channels": 16}))
+
+
+def test_a_network_that_reads_another_size_is_the_same_behind_its_first_units(small):
+    direct = keep_inner_units(small, DIRECT)
+    other = DIRECT.model_copy(update={"input_size": 16})
+    assert reads_another_size(DIRECT, other)
+    larger = keep_inside(direct, other)
+    assert (len(direct.encoder), len(larger.encoder)) == (0, 1)
+    features = torch.rand(2, 8, 8, 8)
+    with torch.no_grad():
+        made, expected = (
+            functools.reduce(lambda x, part: part(x), (*one.body, *one.decoder, one.output), features)
+            for one in (larger, direct)
+        )
+        torch.testing.assert_close(made, expected, rtol=0, atol=0)
+        assert larger(torch.rand(1, 3, 16, 16)).shape == (1, 3, 32, 32)
+    back = keep_inside(larger, other.model_copy(update={"input_size": 8}))
+    torch.testing.assert_close(dict(back.body.state_dict()), dict(direct.body.state_dict()))
+
+
+def test_encoder_units_of_sizes_that_both_have_are_kept(small):
+    half = keep_inside(small, SMALL.model_copy(update={"input_size": 16}))
+    assert (len(small.encoder), len(half.encoder)) == (2, 1)
+    torch.testing.assert_close(dict(half.encoder[0].state_dict()), dict(small.encoder[1].state_dict()))
+
+
+def test_networks_that_differ_in_more_are_refused(small):
+    assert not reads_another_size(SMALL, SMALL)
+    other = SMALL.model_copy(update={"input_size": 16, "body_units": 2})
+    assert not reads_another_size(SMALL, other)
+    with pytest.raises(ValueError, match="differ in more"):
+        keep_inside(small, other)

@@ -59,7 +59,10 @@ def test_a_mistake_is_told_in_one_line_that_names_the_key(tmp_path, assignment, 
             "attention = '3d'",
             "network.attention must be one of spatial, channelwise, none, rcan, cbam, got '3d'",
         ),
-        ("input_size = 32", "network.input_size must be 16 px (image_size / upscale_factor), got 32"),
+        (
+            "image_size = 256\ninput_size = 16",
+            "network.input_size must be at least 32 px (image_size / upscale_factor), got 16",
+        ),
         ("attention_units = 17", "attention_units must be at most the network's 7 units, got 17"),
     ],
 )
@@ -70,6 +73,13 @@ def test_a_wrong_network_is_told(tmp_path, network, message):
     with pytest.raises(RecipeError) as refused:
         load_recipe(write(tmp_path, text))
     assert message in str(refused.value)
+
+
+def test_a_network_may_read_a_face_enlarged_but_wavelets_read_it_as_it_is(tmp_path):
+    text = GOOD.replace("upscale_factor = 8", "upscale_factor = 16")
+    assert load_recipe(write(tmp_path, text), ("network=sparnet-fast",)).network.reads_px == 16
+    with pytest.raises(RecipeError, match="input_size must be 8 px"):
+        load_recipe(write(tmp_path, text), ("network=wavelet-x8", "train.loss=wavelet"))
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""A network as the start of one that works at a smaller size inside, its pixels folded into channels."""
+"""A network as the start of another: one of folded pixels, or one that reads faces of another size."""
 
 from typing import Any
 
@@ -100,3 +100,39 @@ def keep_inner_units(source: SPARNet, config: NetworkConfig) -> SPARNet:
         for parameter in last.parameters():
             nn.init.zeros_(parameter)
     return folded.train(source.training)
+
+
+def reads_another_size(config: NetworkConfig, other: NetworkConfig) -> bool:
+    """Say whether two networks differ only in the size of the faces that they read."""
+    return (
+        config.architecture == "sparnet"
+        and config.attention_units is None
+        and config.input_size != other.input_size
+        and config.model_copy(update={"input_size": other.input_size}) == other
+    )
+
+
+def keep_inside(source: SPARNet, config: NetworkConfig) -> SPARNet:
+    """Return a network that reads faces of another size and is the same behind its first units.
+
+    Body, decoder and output begin where those of `source` stand, and so do the encoder's units of
+    sizes that both have; the stem and the encoder's other units begin anew.
+
+    Args:
+        source: A network.
+        config: The same architecture but for `input_size`; `reads_another_size` says whether it is.
+
+    Raises:
+        ValueError: If the two differ in more.
+    """
+    if not reads_another_size(source.config, config):
+        raise ValueError("the networks differ in more than the size of the faces that they read")
+    made = SPARNet(config)
+    for mine, theirs in (
+        *zip(reversed(made.encoder), reversed(source.encoder), strict=False),
+        (made.body, source.body),
+        (made.decoder, source.decoder),
+        (made.output, source.output),
+    ):
+        mine.load_state_dict(theirs.state_dict())
+    return made.train(source.training)

@@ -124,10 +124,12 @@ class Recipe(Config):
         if (self.upscale_factor is None) == (self.degradation is None):
             raise ValueError("give either upscale_factor or degradation")
         lr_size = self.network.image_size // (self.upscale_factor or 1)
-        if self.network.input_size is not None and self.network.input_size != lr_size:
+        exact = self.network.architecture == "wavelet"
+        reads = self.network.reads_px
+        if reads < lr_size or (exact and reads > lr_size):
             raise ValueError(
-                f"network.input_size must be {lr_size} px (image_size / upscale_factor), "
-                f"got {self.network.input_size}"
+                f"network.input_size must be {'' if exact else 'at least '}{lr_size} px "
+                f"(image_size / upscale_factor), got {reads}"
             )
         if self.data.holdout_people == 0 and self.data.validation is None:
             raise ValueError("name data.validation, or hold out people by data.holdout_people")

@@ -18,7 +18,14 @@ from sparnet.network.bytes import to_signed
 from sparnet.network.config import NetworkConfig
 from sparnet.network.discriminator import MultiScaleDiscriminator
 from sparnet.network.files import load_network
-from sparnet.network.folding import fold_weights, folds_into, folds_outer_units, keep_inner_units
+from sparnet.network.folding import (
+    fold_weights,
+    folds_into,
+    folds_outer_units,
+    keep_inner_units,
+    keep_inside,
+    reads_another_size,
+)
 from sparnet.network.generator import SPARNet
 from sparnet.network.synced_norm import synchronize_norms
 from sparnet.network.trunks import load_vgg
@@ -150,8 +157,9 @@ def take_weights(network: Generator, name_or_path: str) -> None:
     Its sizes may differ, all in one proportion: a network for faces of 256 px with a body of 16 px
     goes on at 512 px with a body of 32 px. And it may be the same network unfolded: one for faces of
     128 px becomes one for faces of 512 px that are folded by 4 (`fold_weights`). Or a smaller one is
-    made of its inner units (`keep_inner_units`). Skips that the source does not have stay at 0, which
-    changes nothing of what it does.
+    made of its inner units (`keep_inner_units`), or one that reads larger or smaller faces begins with
+    all but its first units (`keep_inside`). Skips that the source does not have stay at 0, which changes
+    nothing of what it does.
 
     Raises:
         WeightsError: If there is no such model, or its architecture differs.
@@ -163,6 +171,8 @@ def take_weights(network: Generator, name_or_path: str) -> None:
         source = fold_weights(source, theirs)
     elif isinstance(source, SPARNet) and folds_outer_units(source.config, theirs):
         source = keep_inner_units(source, theirs)
+    elif isinstance(source, SPARNet) and reads_another_size(source.config, theirs):
+        source = keep_inside(source, theirs)
     adds_skips = mine.encoder_skips and not source.config.encoder_skips
     if _scaled(source.config, mine.image_size) != (theirs if adds_skips else mine):
         changes = [
