@@ -8,9 +8,11 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from sparnet.engine.openvino import OpenvinoEngine
 from sparnet.errors import DataError, RecipeError, SparnetError, WeightsError
 from sparnet.network.files import load_network
 from sparnet.training import log as training_log
@@ -19,6 +21,7 @@ from sparnet.training.loop import TrainingDivergedError, train
 from sparnet.training.recipe import recipe_to_toml
 from sparnet.training.state import load_newest, saved_states
 from sparnet.training.trainee import generator_step
+from sparnet.upscaling import prepare_face
 from tests.training.tiny import NETWORK, step_losses, tiny_recipe, tiny_recipe_of, write_faces
 
 ADVERSARIAL = {
@@ -229,6 +232,17 @@ def test_a_run_starts_from_the_inner_units_of_a_larger_network(tmp_path, faces, 
     started = final_state(tmp_path / "second")["network"]["body.0.branch.conv1.scale_conv.conv.weight"]
     origin = load_network(first_model).get_parameter("body.0.branch.conv1.scale_conv.conv.weight")
     torch.testing.assert_close(started, origin)
+
+
+def test_a_network_may_read_faces_enlarged_to_less_than_their_full_size(tmp_path, faces):
+    values = {"network": {**NETWORK, "input_size": 16}}
+    train(tiny_recipe_of(faces, values, total_images=4), tmp_path / "run")
+    engine = OpenvinoEngine(tmp_path / "run" / "model.onnx", threads=1)
+    assert (engine.info.input_size, engine.info.upscale_factor) == (16, 4)
+    prepared = prepare_face(np.full((8, 8, 3), 90, dtype=np.uint8), engine.info)
+    assert engine.run(prepared.lr_up[None]).shape == (1, 32, 32, 3)
+    scores = json.loads((tmp_path / "run" / "scores.json").read_text())
+    assert np.isfinite(scores["validation"]["psnr_y"])
 
 
 def test_a_run_starts_from_a_network_for_smaller_faces(tmp_path, first_model):

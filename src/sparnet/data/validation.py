@@ -8,6 +8,7 @@ from PIL import Image as PillowImage
 
 from sparnet.data.faces import FaceSet
 from sparnet.degradation import DegradationConfig, degrade_pair
+from sparnet.image import resize_bicubic
 
 BICUBIC = PillowImage.Resampling.BICUBIC
 
@@ -22,6 +23,12 @@ class Validation:
     """Low-resolution faces; the same as `lr_up` where they were made by Equation 14."""
     lr_up: UInt8[np.ndarray, "n s s 3"]
     """The bad faces at the originals' size."""
+
+    def at(self, side: int) -> UInt8[np.ndarray, "n {side} {side} 3"]:
+        """Return the bad faces as a network reads them that takes faces of `side` px."""
+        if side == self.lr_up.shape[1]:
+            return self.lr_up
+        return np.stack([resize_bicubic(face, side, side) for face in self.lr])
 
 
 def make_validation(

@@ -164,12 +164,9 @@ def super_resolve(
 
 def judge(network: Generator, validation: Validation, *, device: torch.device) -> np.ndarray:
     """Return what a network makes of the validation faces, in 8 bits."""
-    direct = network.config.reads_px < validation.hr.shape[1]
-    size = network.config.image_size
-    batch_size = max(1, 16 * 128**2 // size**2)
-    return super_resolve(
-        network, validation.lr if direct else validation.lr_up, device=device, batch_size=batch_size
-    )
+    batch_size = max(1, 16 * 128**2 // network.config.image_size**2)
+    faces = validation.at(network.config.reads_px)
+    return super_resolve(network, faces, device=device, batch_size=batch_size)
 
 
 def train(
