@@ -1,4 +1,4 @@
-"""Take a finished run's model into the package: scored on a test set, described, entered in the catalog.
+r"""Take a finished run's model into the package: scored on a test set, described, entered in the catalog.
 
     python scripts/ship_model.py runs/sparnet-light-x8 --name sparnet-x8 \
         --license "..." --trained-on "..." --recipe "recipes/light-x8-cpu.toml, ..." \
@@ -122,7 +122,8 @@ def main() -> None:
     parser.add_argument(
         "--metrics", default=METRICS, type=lambda text: tuple(text.split(",")), help="psnr_y among them"
     )
-    parser.add_argument("--int8", type=Path)
+    parser.add_argument("--int8", type=Path, help="originals to calibrate a second file of integers on")
+    parser.add_argument("--weights", choices=("fp16", "int8"), default="int8", help="how they are stored")
     options = parser.parse_args()
     BESIDE.mkdir(exist_ok=True)
     path = (BESIDE if options.beside else SHIPPED_FOLDER) / f"{options.name}{SUFFIX}"
@@ -132,9 +133,9 @@ def main() -> None:
         network, found = read_model_file(options.run / "model.onnx")
         changes = {"license": options.license, "trained_on": options.trained_on, "recipe": options.recipe}
         info = found.model_copy(update={"name": options.name, **changes})
-    export_onnx(network, path, info)
+    export_onnx(network, path, info, weights=options.weights)
     info = score(info, path, options.hr, options.framing, options.metrics)
-    export_onnx(network, path, info)
+    rewrite_info(path, info)
     enter(info, path)
     if options.int8 is not None:
         ship_int8(network, info, options)

@@ -107,6 +107,33 @@ def test_a_network_that_came_back_can_be_trained(small_model):
     assert all(parameter.grad is not None for parameter in network.parameters())
 
 
+def test_weights_of_8_bits_come_back_as_rounded(tmp_path, small_model, folded):
+    network, info = read_model_file(small_model)
+    path = tmp_path / "m.onnx"
+    export_onnx(network, path, info, weights="int8")
+    check_seal(path)
+    again = load_network(path)
+    for name, parameter in network.named_parameters():
+        error = (again.get_parameter(name) - parameter).abs().flatten(1) if parameter.ndim > 1 else None
+        if error is None:
+            assert torch.equal(again.get_parameter(name), parameter), name
+        else:  # half a step of each channel's scale
+            assert (error.amax(1) <= 0.501 / 127 * parameter.abs().flatten(1).amax(1)).all(), name
+    batch = faces(2)
+    exact = TorchEngine(path, precision="fp32").run(batch)
+    assert grey_levels_apart(OpenvinoEngine(path, precision="fp32", threads=1).run(batch), exact) <= 1
+
+
+def test_a_channel_of_zeros_is_kept_in_8_bits(tmp_path, small_model):
+    network, info = read_model_file(small_model)
+    with torch.no_grad():
+        network.get_parameter("stem.conv.weight")[0].zero_()
+    export_onnx(network, tmp_path / "m.onnx", info, weights="int8")
+    weight = load_network(tmp_path / "m.onnx").get_parameter("stem.conv.weight")
+    assert (weight[0] == 0).all()
+    assert (weight[1] != 0).any()
+
+
 @pytest.mark.parametrize("n", [1, 3])
 def test_the_file_makes_what_the_network_makes(small_model, folded, n):
     batch = faces(n)

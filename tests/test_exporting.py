@@ -54,6 +54,32 @@ def test_half_precision_makes_smaller_files(tmp_path):
         assert half.bytes < 0.6 * whole.bytes
 
 
+@pytest.mark.parametrize("kind", ["onnx", "openvino"])
+def test_weights_of_8_bits_halve_the_file_again_and_are_computed_with_as_floats(tmp_path, kind):
+    path = tmp_path / "whole" / f"m{SUFFIXES[kind]}"
+    half = export_model("sparnet-x8", tmp_path / "half" / path.name, kind=kind)
+    made = export_model("sparnet-x8", path, kind=kind, precision="int8-weights")
+    assert made.bytes < 0.65 * half.bytes
+    assert made.psnr_db > 45
+    assert made.grey_levels_apart > 0  # they are rounded
+    core = openvino.Core()
+    exact, short = (
+        core.compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": hint})
+        for hint in (
+            "f32",
+            "bf16" if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES") else "f32",
+        )
+    )
+    faces = FACES[:, :16, :16]
+    assert np.abs(short(faces)[0].astype(int) - exact(faces)[0]).mean() < 2
+    convs = {
+        operation.get_rt_info()["runtimePrecision"].astype(str)
+        for operation in exact.get_runtime_model().get_ops()
+        if operation.get_rt_info()["layerType"].astype(str) == "Convolution"
+    }
+    assert convs == {"f32"}
+
+
 def test_integers_are_computed_as_integers_and_stay_near(tmp_path, shared):
     path = tmp_path / "m.onnx"
     faces = shared / "faces" / "faces128-test"
@@ -87,13 +113,16 @@ def test_wrong_use_is_told(sparnet_cli, small_model, arguments, message):
     assert message in ended.err
 
 
-def test_integers_do_not_go_to_torch(sparnet_cli, small_model, tmp_path):
+@pytest.mark.parametrize("precision", ["int8", "int8-weights"])
+def test_integers_do_not_go_to_torch(sparnet_cli, small_model, tmp_path, precision):
     ended = sparnet_cli(
         "models", "export", small_model, "-o", tmp_path / "m.pt", "--format", "torchscript",
-        "--precision", "int8", "--calibrate", tmp_path,
+        "--precision", precision, "--calibrate", tmp_path,
     )  # fmt: skip
     assert ended.code == 1
-    assert ended.errors == ["sparnet: torchscript is written in fp32 or fp16; int8 goes to onnx or openvino"]
+    assert ended.errors == [
+        f"sparnet: torchscript is written in fp32 or fp16; {precision} goes to onnx or openvino"
+    ]
 
 
 def test_the_command_writes_and_reports(sparnet_cli, small_model, tmp_path):

@@ -1,4 +1,4 @@
-"""From a network to a model file: one ONNX with fp16 weights that both halves read.
+"""From a network to a model file: one ONNX that both halves read, its weights in fp16 or 8 bits.
 
 Pictures go in and come out as uint8 N x H x W x RGB, any batch. The initialisers carry the names of
 the network's parameters. The attention maps are values of the graph named `attention_map.NN`, not
@@ -8,11 +8,12 @@ outputs: an engine that wants them asks for them by name.
 import logging
 import warnings
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 import numpy as np
 import onnx
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Float, Int8, UInt8
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
@@ -20,8 +21,11 @@ from sparnet.files import write_whole
 from sparnet.network.build import Generator
 from sparnet.network.fast import fast_form
 from sparnet.network.generator import without_spectral_norm
-from sparnet.weights.info import METADATA_KEY, ModelInfo, dump_info
+from sparnet.weights.info import METADATA_KEY, SCALE_SUFFIX, ModelInfo, dump_info
 from sparnet.weights.seal import seal
+
+WeightStorage: TypeAlias = Literal["fp32", "fp16", "int8"]
+"""How convs' weights are kept in a file; they are computed with as floats. int8 has one scale a channel."""
 
 OPSET = 18
 INPUT, OUTPUT, MAP = "lr_up", "sr", "attention_map"
@@ -58,19 +62,19 @@ def describe(network: Generator, **facts: object) -> ModelInfo:
     )
 
 
-def export_onnx(network: Generator, path: Path, info: ModelInfo, *, half: bool = True) -> None:
+def export_onnx(network: Generator, path: Path, info: ModelInfo, *, weights: WeightStorage = "fp16") -> None:
     """Write a network as a model file, by rename.
 
     Args:
         network: The network; it is not changed. Spectral norm is folded.
         path: The file.
         info: What the file says of itself.
-        half: Whether the convs' weights are stored in half precision, as in all files we ship.
+        weights: How the convs' weights are stored.
     """
     plain = without_spectral_norm(network).float().eval()
     model = trace(fast_form(plain))
-    if half:
-        _halve(model)
+    if weights != "fp32":
+        _narrow(model, weights)
     write_model(model, path, info)
 
 
@@ -156,20 +160,49 @@ def _tidy(model: onnx.ModelProto) -> None:
     model.producer_name, model.producer_version = "sparnet", ""
 
 
-def _halve(model: onnx.ModelProto) -> None:
-    """Store convs' weights in fp16, cast to float32 where they are used; small tensors stay."""
-    casts = []
+def _narrow(model: onnx.ModelProto, weights: WeightStorage) -> None:
+    """Store convs' weights in fp16 or int8, made float32 where they are used; small tensors stay."""
+    widening, scales, wide = [], [], set()
     for tensor in model.graph.initializer:
         if tensor.data_type != TensorProto.FLOAT or len(tensor.dims) < 2:
             continue
-        half = numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), tensor.name)
-        tensor.CopyFrom(half)
-        casts.append(
-            helper.make_node("Cast", [tensor.name], [tensor.name + _WIDE], name=f"cast.{tensor.name}", to=1)
-        )
-    wide = {cast.input[0] for cast in casts}
+        name, values = tensor.name, numpy_helper.to_array(tensor)
+        if weights == "fp16":
+            tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), name))
+            node = helper.make_node("Cast", [name], [name + _WIDE], name=f"cast.{name}", to=TensorProto.FLOAT)
+            wide.add(name)
+        else:
+            whole, scale = _to_int8(values)
+            tensor.CopyFrom(numpy_helper.from_array(whole, name))
+            scales.append(numpy_helper.from_array(scale, name + SCALE_SUFFIX))
+            # By way of int32, or OpenVINO 2026.4 takes it for a quantised network and crashes in bfloat16.
+            widening += [
+                helper.make_node(
+                    "Cast", [name], [f"{name}.int32"], name=f"widen.{name}", to=TensorProto.INT32
+                ),
+                helper.make_node(
+                    "Cast", [f"{name}.int32"], [f"{name}.whole"], name=f"cast.{name}", to=TensorProto.FLOAT
+                ),
+            ]
+            node = helper.make_node(
+                "Mul", [f"{name}.whole", name + SCALE_SUFFIX], [name + _WIDE], name=f"scale.{name}"
+            )
+            wide.add(name)
+        widening.append(node)
+    model.graph.initializer.extend(scales)
     for node in model.graph.node:
         node.input[:] = [name + _WIDE if name in wide else name for name in node.input]
-    nodes = [*casts, *model.graph.node]
+    nodes = [*widening, *model.graph.node]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
+
+
+def _to_int8(
+    values: Float[np.ndarray, "o *rest"],
+) -> tuple[Int8[np.ndarray, "o *rest"], Float[np.ndarray, "o *ones"]]:
+    """Round weights to whole multiples of a scale, one for each channel that is made."""
+    largest = np.abs(values).reshape(len(values), -1).max(axis=1)
+    scale = np.where(largest == 0, 1, largest / 127).astype(np.float32)
+    scale = scale.reshape(-1, *[1] * (values.ndim - 1))
+    whole = np.rint(values / scale)
+    return whole.clip(-127, 127).astype(np.int8), scale

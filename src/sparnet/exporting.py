@@ -29,7 +29,7 @@ from sparnet.weights.catalog import find_model
 from sparnet.weights.info import METADATA_KEY, ModelInfo, dump_info
 
 Format = Literal["onnx", "openvino", "torchscript", "torch-export"]
-StoredPrecision = Literal["fp32", "fp16", "int8"]
+StoredPrecision = Literal["fp32", "fp16", "int8-weights", "int8"]
 SUFFIXES: dict[Format, str] = {
     "onnx": ".onnx",
     "openvino": ".xml",
@@ -39,8 +39,9 @@ SUFFIXES: dict[Format, str] = {
 _CHECKED = 3
 # Weights rounded to fp16 and sums in another order move no value by more than this.
 _GREY_LEVELS = 1
-# What 8-bit integers leave: errors of two grey levels, on faces like those they were calibrated on.
-_INT8_PSNR_DB = 35.0
+# What 8-bit integers leave: errors of two grey levels, on faces like those they were calibrated on; of
+# one, where only the weights are such.
+_PSNR_DB = {"int8": 35.0, "int8-weights": 45.0}
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,9 @@ def export_model(
         model: Name or file of a model of floats.
         path: The file to write.
         kind: The format.
-        precision: Of the weights. fp16 halves the file and is computed in float32; int8 also
-            computes in integers, and needs faces to calibrate on.
+        precision: Of the weights. fp16 halves the file and is computed in float32; int8-weights
+            halves it again, also computed in float32; int8 also computes in integers, and needs faces
+            to calibrate on.
         calibrate: Folder or pack of originals for int8.
         framing: Central share of each original's side that is kept.
 
@@ -96,8 +98,8 @@ def export_model(
         OSError: If the file cannot be written.
     """
     torch_format = kind in ("torchscript", "torch-export")
-    if torch_format and precision == "int8":
-        raise SparnetError(f"{kind} is written in fp32 or fp16; int8 goes to onnx or openvino")
+    if torch_format and precision.startswith("int8"):
+        raise SparnetError(f"{kind} is written in fp32 or fp16; {precision} goes to onnx or openvino")
     source = find_model(model)
     network, info = _read_floats(source)
     faces = _faces_for(info, calibrate, framing)
@@ -113,7 +115,9 @@ def export_model(
             if precision == "int8":
                 export_int8(network, onnx_file, info, faces)
             else:
-                export_onnx(network, onnx_file, info, half=precision == "fp16")
+                export_onnx(
+                    network, onnx_file, info, weights="int8" if precision == "int8-weights" else precision
+                )
             if kind == "openvino":
                 _write_openvino(onnx_file, temporary, info, half=precision == "fp16")
         checked = np.stack(faces[:_CHECKED])
@@ -242,11 +246,13 @@ def _check(
     apart = int(errors.max())
     mean = float((errors**2).mean())
     psnr_db = float("inf") if mean == 0 else 10 * float(np.log10(255**2 / mean))
-    if precision == "int8" and psnr_db < _INT8_PSNR_DB:
+    expected = _PSNR_DB.get(precision)
+    if expected is not None and psnr_db < expected:
+        hint = "; calibrate on faces like those it is for" if precision == "int8" else ""
         raise WeightsError(
             f"in 8-bit integers it makes other faces: {psnr_db:.1f} dB from the network's, "
-            f"{_INT8_PSNR_DB:g} are expected; calibrate on faces like those it is for"
+            f"{expected:g} are expected{hint}"
         )
-    if precision != "int8" and apart > _GREY_LEVELS:
+    if expected is None and apart > _GREY_LEVELS:
         raise WeightsError(f"what was written makes other faces: up to {apart} grey levels apart")
     return apart, psnr_db

@@ -177,6 +177,7 @@ class StoredPrecision(enum.StrEnum):
 
     FP32 = "fp32"
     FP16 = "fp16"
+    INT8_WEIGHTS = "int8-weights"
     INT8 = "int8"
 
 
@@ -193,7 +194,7 @@ def export_command(
         ExportFormat, typer.Option("--format", help="For ONNX Runtime and others, OpenVINO, or torch.")
     ] = ExportFormat.ONNX,
     precision: Annotated[
-        StoredPrecision, typer.Option(help="Of the weights; int8 also computes in integers.")
+        StoredPrecision, typer.Option(help="Of the weights; only int8 also computes in integers.")
     ] = StoredPrecision.FP16,
     calibrate: Annotated[
         Path | None,

@@ -15,7 +15,7 @@ from sparnet.network.build import Generator, build_generator
 from sparnet.network.config import NetworkConfig
 from sparnet.network.presets import preset
 from sparnet.weights.catalog import find_model
-from sparnet.weights.info import METADATA_KEY, ModelInfo, parse_info
+from sparnet.weights.info import METADATA_KEY, SCALE_SUFFIX, ModelInfo, parse_info
 
 
 def build_network(name: str) -> Generator:
@@ -85,6 +85,8 @@ def _read_tensors(model: onnx.ModelProto, network: Generator, path: Path) -> dic
             raise WeightsError(f"{path}: {name} is missing")
         try:
             values = np.array(numpy_helper.to_array(stored[name]), dtype=np.float32)
+            if name + SCALE_SUFFIX in stored:
+                values *= numpy_helper.to_array(stored[name + SCALE_SUFFIX])
         except (ValueError, TypeError, onnx.checker.ValidationError):
             raise WeightsError(f"{path}: {name} is damaged") from None
         if values.shape != tuple(tensor.shape):

@@ -11,6 +11,8 @@ from sparnet.errors import WeightsError
 
 METADATA_KEY = "sparnet"
 """Name of the metadata entry of the ONNX file that holds the JSON."""
+SCALE_SUFFIX = ".scale"
+"""Ends the names of the scales, one a channel, of weights that are stored in 8 bits."""
 
 
 class Score(Config):
