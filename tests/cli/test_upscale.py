@@ -138,9 +138,9 @@ def test_the_report_in_json_is_all_that_stdout_has(tmp_path, sparnet_cli):
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (["-m", "nix"], 1, "no model 'nix'; have: sparnet-hd-light, sparnet-x8"),
+        (["-m", "nix"], 1, "no model 'nix'; have: sparnet-hd-light, sparnet-x4, sparnet-x8"),
         (["-m", "nix.onnx"], 1, "nix.onnx: no such model file"),
-        (["-s", "4"], 1, "no model enlarges x4"),
+        (["-s", "16"], 1, "no model enlarges x16"),
         (["-s", "4", "-m", "sparnet-x8"], 1, "sparnet-x8 enlarges x8, not x4"),
         (["-s", "5"], 2, "must be 4, 8 or 16"),
         (["--suffix", "a/b"], 2, "must be part of a name"),

@@ -45,18 +45,18 @@ def test_an_imported_model_is_known_by_name(user_cache, make_variant, add_to_cat
     add_to_catalog(path, "mine", upscale_factor=4)
     assert list(known_models())[-1] == "mine"
     assert find_model("mine") == path
-    assert model_for_factor(4) == "mine"
+    assert model_for_factor(4) == "sparnet-x4"
     path.unlink()
     with pytest.raises(WeightsError, match="import it again"):
         find_model("mine")
 
 
 def test_what_is_not_there_is_told(user_cache, tmp_path):
-    with pytest.raises(WeightsError, match="no model 'nix'; have: sparnet-hd-light, sparnet-x8"):
+    with pytest.raises(WeightsError, match="no model 'nix'; have: sparnet-hd-light, sparnet-x4, sparnet-x8"):
         find_model("nix")
     with pytest.raises(WeightsError, match="no such model file"):
         find_model(tmp_path / "nix.onnx")
-    with pytest.raises(WeightsError, match=r"no model enlarges x16; have: sparnet-x8 \(x8\)"):
+    with pytest.raises(WeightsError, match=r"enlarges x16; have: sparnet-x4 \(x4\), sparnet-x8 \(x8\)"):
         model_for_factor(16)
 
 
