@@ -170,7 +170,6 @@ def _narrow(model: onnx.ModelProto, weights: WeightStorage) -> None:
         if weights == "fp16":
             tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float16), name))
             node = helper.make_node("Cast", [name], [name + _WIDE], name=f"cast.{name}", to=TensorProto.FLOAT)
-            wide.add(name)
         else:
             whole, scale = _to_int8(values)
             tensor.CopyFrom(numpy_helper.from_array(whole, name))
@@ -187,8 +186,8 @@ def _narrow(model: onnx.ModelProto, weights: WeightStorage) -> None:
             node = helper.make_node(
                 "Mul", [f"{name}.whole", name + SCALE_SUFFIX], [name + _WIDE], name=f"scale.{name}"
             )
-            wide.add(name)
         widening.append(node)
+        wide.add(name)
     model.graph.initializer.extend(scales)
     for node in model.graph.node:
         node.input[:] = [name + _WIDE if name in wide else name for name in node.input]

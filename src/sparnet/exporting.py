@@ -153,9 +153,7 @@ def _faces_for(info: ModelInfo, folder: Path | None, framing: float) -> list[Ima
     options = TestSetOptions(
         upscale_factor=info.upscale_factor, framing=framing, size_px=info.image_size, limit=CALIBRATION_FACES
     )
-    found = read_test_set(folder, options)
-    same = side == info.image_size
-    return [face.lr_up if same else resize_bicubic(face.lr, side, side) for face in found]
+    return [face.at(side) for face in read_test_set(folder, options)]
 
 
 class _ForTorch(nn.Module):
