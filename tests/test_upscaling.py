@@ -189,12 +189,10 @@ def test_a_model_that_restores_photos_is_refused(make_variant, tmp_path):
         Upscaler(path)
 
 
-@pytest.mark.parametrize("factor", [4, 16])
-def test_a_factor_takes_the_model_that_has_it(factor, user_cache, make_variant, add_to_catalog):
-    name = "sparnet-x4" if factor == 4 else "mine"
-    if factor == 16:
-        path = make_variant(user_cache / "mine.onnx", name="mine", upscale_factor=factor)
-        add_to_catalog(path, "mine", upscale_factor=factor)
+@pytest.mark.parametrize(("factor", "name"), [(4, "sparnet-x4"), (16, "mine")])
+def test_a_factor_takes_the_model_that_has_it(factor, name, user_cache, make_variant, add_to_catalog):
+    path = make_variant(user_cache / "mine.onnx", name="mine", upscale_factor=16)
+    add_to_catalog(path, "mine", upscale_factor=16)
     upscaler = Upscaler(upscale_factor=factor, threads=1)
     assert upscaler.info.name == name
     side = 128 // factor

@@ -373,7 +373,7 @@ def _add_writer(container: Any, film: _Film, factor: int) -> Any:
     if name not in {writer for writer, _ in _WRITERS.values()} and ticks.denominator > 65_535:
         ticks = Fraction(1, 60_000)  # MPEG-4 part 2 counts in 16 bits
     context.time_base = ticks
-    # With several threads an encoder's choices may depend on which is done first, and the file with them.
+    # No race between threads can then change a file; x264 itself still can, at some widths (docs/photos.md).
     context.thread_count = 1
     context.max_b_frames = 0
     context.flags |= av.codec.context.Flags.global_header.value
