@@ -14,6 +14,8 @@ import torch
 
 from sparnet.engine.openvino import OpenvinoEngine
 from sparnet.errors import DataError, RecipeError, SparnetError, WeightsError
+from sparnet.network.bytes import to_signed
+from sparnet.network.discriminator import MultiScaleDiscriminator
 from sparnet.network.files import load_network
 from sparnet.training import log as training_log
 from sparnet.training import loop
@@ -124,9 +126,10 @@ def test_a_run_leaves_model_recipe_log_scores_and_faces(tmp_path, faces):
     [
         {},
         {**BLIND, **ADVERSARIAL},
+        {**BLIND, "adversarial": {**ADVERSARIAL["adversarial"], "discriminator_crop": 16}},
         {**ADVERSARIAL, "network": {**NETWORK, "spectral_norm": True, "norm": "instance"}},
     ],
-    ids=["pixel", "adversarial, blind", "adversarial, spectral norm"],
+    ids=["pixel", "adversarial, blind", "adversarial, by squares", "adversarial, spectral norm"],
 )
 def test_a_stopped_run_ends_where_an_unbroken_one_does(tmp_path, faces, values):
     recipe = tiny_recipe_of(faces, values)
@@ -161,6 +164,50 @@ def test_training_learns(tmp_path, faces):
         progress=lambda step: losses.append(float(step["loss/pixel"])),
     )
     assert sum(losses[-10:]) < 0.7 * sum(losses[:10])
+
+
+@pytest.mark.usefixtures("no_results")
+def test_discriminators_can_judge_squares(tmp_path, faces, monkeypatch):
+    judged = []
+    forward = MultiScaleDiscriminator.forward
+
+    def looks(network, pictures):
+        judged.append(pictures.detach().clone())
+        return forward(network, pictures)
+
+    monkeypatch.setattr(MultiScaleDiscriminator, "forward", looks)
+    originals = []
+    step = loop.discriminator_step
+
+    def keeps(critic, pair, made, **options):
+        originals.append(to_signed(pair.hr))
+        return step(critic, pair, made, **options)
+
+    monkeypatch.setattr(loop, "discriminator_step", keeps)
+    values = {**BLIND, "adversarial": {**ADVERSARIAL["adversarial"], "discriminator_crop": 16}}
+    train(tiny_recipe_of(faces, values), tmp_path / "run")
+    assert len(judged) == 4 * len(originals) > 0
+    places = set()
+    for batch, hr in enumerate(originals):
+        made, original, original_again, made_again = judged[4 * batch : 4 * batch + 4]
+        assert torch.equal(made, made_again), "the generator and the discriminators look at one square"
+        assert torch.equal(original, original_again)
+        side = hr.shape[-1] - 16 + 1
+        found = [
+            (top, left)
+            for top in range(side)
+            for left in range(side)
+            if torch.equal(hr[..., top : top + 16, left : left + 16], original)
+        ]
+        assert len(found) == 1
+        places.update(found)
+    assert len(places) > 1
+
+
+def test_a_square_too_small_for_the_discriminators_is_refused(faces):
+    config = {**ADVERSARIAL["adversarial"], "discriminator": TWO_SCALES, "discriminator_crop": 16}
+    with pytest.raises(RecipeError, match="discriminator_crop must be at least 24 px for 2 scales, got 16"):
+        tiny_recipe_of(faces, {**BLIND, "adversarial": config})
 
 
 @pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])

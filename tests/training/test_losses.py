@@ -278,6 +278,30 @@ def test_the_perceptual_loss_can_look_at_a_part_of_the_pictures(discriminator):
     assert losses.pixel == pixel_loss(sr, hr)
 
 
+def test_the_discriminators_can_judge_a_part_of_the_pictures(discriminator):
+    sr, hr = random_pictures(0, side=48), random_pictures(1, side=48)
+    crop = (slice(2, 34), slice(4, 36))
+    weights = LossWeights(perceptual=0.0)
+    part, whole = (
+        generator_losses(
+            sr=made,
+            hr=original,
+            discriminator=discriminator.eval(),
+            perceptual=None,
+            weights=weights,
+            **options,
+        )
+        for made, original, options in (
+            (sr[:, :, 2:34, 4:36], hr[:, :, 2:34, 4:36], {}),
+            (sr, hr, {"discriminator_crop": crop}),
+        )
+    )
+    torch.testing.assert_close(part.adversarial, whole.adversarial)
+    torch.testing.assert_close(part.feature_matching, whole.feature_matching)
+    assert part.pixel != whole.pixel
+    assert whole.pixel == pixel_loss(sr, hr)
+
+
 def test_a_perfect_generator_has_only_an_adversarial_loss(discriminator):
     hr = random_pictures(1)
     losses = generator_losses(

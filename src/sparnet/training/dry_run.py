@@ -56,7 +56,14 @@ def dry_run(recipe: Recipe, *, notice: Callable[[str], None] = lambda _: None) -
             trainee, pair, recipe=recipe, fabric=fabric, images_seen=recipe.train.total_images
         )
         if trainee.critic is not None:
-            discriminator_step(trainee.critic, pair, sr, fabric=fabric)
+            discriminator_step(
+                trainee.critic,
+                pair,
+                sr,
+                recipe=recipe,
+                fabric=fabric,
+                images_seen=recipe.train.total_images,
+            )
         trainee.average.update(trainee.network, images_seen=(step + 1) * size, batch_size=size)
     _wait(fabric.device)
     speed = STEPS * size / (time.perf_counter() - started)

@@ -264,7 +264,9 @@ def train(
             if trainee.critic is not None and begin >= _adversarial_start(recipe):
                 for group in trainee.critic.optimizer.param_groups:
                     group["lr"] = share * _discriminator_rate(recipe)
-                numbers |= discriminator_step(trainee.critic, pair, made, fabric=fabric)
+                numbers |= discriminator_step(
+                    trainee.critic, pair, made, recipe=recipe, fabric=fabric, images_seen=begin
+                )
             trainee.average.update(trainee.network, images_seen=end, batch_size=end - begin)
             images_seen = end
             speed = (end - first_image) / (time.monotonic() - started)

@@ -222,6 +222,7 @@ def generator_losses(
     perceptual: PerceptualLoss | None,
     weights: LossWeights,
     perceptual_crop: tuple[slice, slice] | None = None,
+    discriminator_crop: tuple[slice, slice] | None = None,
 ) -> GeneratorLosses:
     """Compute the losses of the generator that have a weight; gradients flow into `sr` only.
 
@@ -235,6 +236,7 @@ def generator_losses(
         perceptual: None if the loss has no weight.
         weights: Those of the sum; a loss of weight 0 is not computed.
         perceptual_crop: Rows and columns that the perceptual loss looks at; None is all.
+        discriminator_crop: Those that the discriminators judge; None is all.
 
     Raises:
         ValueError: If what a loss needs is None.
@@ -243,11 +245,12 @@ def generator_losses(
     if weights.adversarial > 0 or weights.feature_matching > 0:
         if discriminator is None:
             raise ValueError("the adversarial and feature matching losses need a discriminator")
+        rows, columns = discriminator_crop or (slice(None), slice(None))
         with frozen(discriminator):
-            sr_judgements: list[Judgement] = discriminator(sr)
+            sr_judgements: list[Judgement] = discriminator(sr[..., rows, columns])
             if weights.feature_matching > 0:
                 with torch.no_grad():
-                    hr_judgements: list[Judgement] = discriminator(hr)
+                    hr_judgements: list[Judgement] = discriminator(hr[..., rows, columns])
                 feature_matching = feature_matching_loss(
                     sr=[each.features for each in sr_judgements], hr=[each.features for each in hr_judgements]
                 )

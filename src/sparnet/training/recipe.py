@@ -95,6 +95,9 @@ class AdversarialConfig(Config):
     perceptual_crop: int | None = Field(default=None, ge=32)
     """Side of the square, elsewhere in each batch, that the perceptual loss looks at, in px; None
     looks at whole faces, as the paper. Ours: at 512 px the loss costs more than the network."""
+    discriminator_crop: int | None = Field(default=None, ge=16)
+    """Side of the square, elsewhere in each batch, that the discriminators judge, in px; None judges
+    whole faces, as the paper. Ours: three discriminators of 512 px cost more than a light network."""
 
 
 class Recipe(Config):
@@ -141,6 +144,12 @@ class Recipe(Config):
                 raise ValueError(
                     f"adversarial.discriminator with {self.adversarial.discriminator.scales} scales needs "
                     f"pictures of {least} px, the network makes {self.network.image_size}; lower its scales"
+                )
+            crop = self.adversarial.discriminator_crop
+            if crop is not None and crop < least:
+                raise ValueError(
+                    f"adversarial.discriminator_crop must be at least {least} px for "
+                    f"{self.adversarial.discriminator.scales} scales, got {crop}"
                 )
         return self
 

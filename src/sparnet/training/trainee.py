@@ -244,11 +244,10 @@ def _judge(
     weights = recipe.adversarial.weights
     if images_seen < recipe.adversarial.start_images:
         weights = weights.model_copy(update={"adversarial": 0.0, "feature_matching": 0.0})
-    crop = None
-    if recipe.adversarial.perceptual_crop is not None:
-        crop = square_at_random(
-            sr.shape[-1], recipe.adversarial.perceptual_crop, seed=recipe.seed, images_seen=images_seen
-        )
+    perceptual_crop, discriminator_crop = (
+        _crop(sr, crop, recipe=recipe, images_seen=images_seen)
+        for crop in (recipe.adversarial.perceptual_crop, recipe.adversarial.discriminator_crop)
+    )
     with fabric.autocast():
         losses: GeneratorLosses = generator_losses(
             sr=sr,
@@ -256,7 +255,8 @@ def _judge(
             discriminator=critic.network,
             perceptual=critic.perceptual,
             weights=weights,
-            perceptual_crop=crop,
+            perceptual_crop=perceptual_crop,
+            discriminator_crop=discriminator_crop,
         )
     total = losses.total(weights)
     named = {
@@ -265,6 +265,15 @@ def _judge(
         if (value := getattr(losses, name)) is not None
     }
     return total, {"loss/generator": total.detach(), **named}
+
+
+def _crop(
+    pictures: Tensor, crop: int | None, *, recipe: Recipe, images_seen: int
+) -> tuple[slice, slice] | None:
+    """Choose the square of this batch that a loss looks at; None is all."""
+    if crop is None:
+        return None
+    return square_at_random(pictures.shape[-1], crop, seed=recipe.seed, images_seen=images_seen)
 
 
 def square_at_random(side: int, crop: int, *, seed: int, images_seen: int) -> tuple[slice, slice]:
@@ -288,11 +297,22 @@ def _charbonnier(sr: Tensor, hr: Tensor) -> Tensor:
 
 
 def discriminator_step(
-    critic: Critic, pair: Pair, sr: Float[Tensor, "n 3 h w"], *, fabric: Fabric
+    critic: Critic,
+    pair: Pair,
+    sr: Float[Tensor, "n 3 h w"],
+    *,
+    recipe: Recipe,
+    fabric: Fabric,
+    images_seen: int,
 ) -> dict[str, Tensor]:
-    """Move the discriminators by one batch; return their loss by name."""
+    """Move the discriminators by one batch, by the square the generator was judged by; return their loss."""
+    crop = recipe.adversarial.discriminator_crop if recipe.adversarial is not None else None
+    square = _crop(sr, crop, recipe=recipe, images_seen=images_seen)
+    rows, columns = square or (slice(None), slice(None))
     with parametrize.cached():
-        loss = discriminator_loss(critic.model, sr=sr, hr=to_signed(pair.hr))
+        loss = discriminator_loss(
+            critic.model, sr=sr[..., rows, columns], hr=to_signed(pair.hr[..., rows, columns])
+        )
         critic.optimizer.zero_grad(set_to_none=True)
         fabric.backward(loss)
     critic.optimizer.step()

@@ -318,7 +318,14 @@ class Bench:
                 trainee, pair, recipe=recipe, fabric=fabric, images_seen=recipe.train.total_images
             )
             if trainee.critic is not None:
-                discriminator_step(trainee.critic, pair, sr, fabric=fabric)
+                discriminator_step(
+                    trainee.critic,
+                    pair,
+                    sr,
+                    recipe=recipe,
+                    fabric=fabric,
+                    images_seen=recipe.train.total_images,
+                )
             for value in numbers.values():
                 float(value)  # on a GPU, waits for the step
             times.append(time.perf_counter() - started)
