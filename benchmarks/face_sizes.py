@@ -4,16 +4,22 @@
 
 Originals are reduced to so many px (Pillow bicubic) and enlarged in three ways: bicubically, by the network
 alone, which sees the face reduced to what it knows, and by `Upscaler`, which gives the face its own detail
-back. With --blurred they are reduced to the size the network knows first, then enlarged to so many px: their
-size promises a detail they do not have. Needs the lab half and the metrics' files (docs/metrics.md).
+back; without -m it may take another network, and the share of faces that it took it for is printed. With
+--blurred they are first reduced to the size the network knows, then enlarged: their size promises
+a detail they do not have. With --noise or --jpeg they are made worse in the end. Needs the lab half and the
+metrics' files (docs/metrics.md).
 """
 
 import argparse
+import io
 from pathlib import Path
 from statistics import fmean
 
+import numpy as np
+import PIL.Image
+
 from sparnet.evaluation.testset import TestSetOptions, read_test_set
-from sparnet.image import resize_bicubic
+from sparnet.image import AnyImage, resize_bicubic
 from sparnet.metrics.registry import METRICS
 from sparnet.upscaling import Upscaler, known_px
 
@@ -32,6 +38,8 @@ def main() -> None:
     parser.add_argument("-m", "--model", help="name or file of a model that enlarges")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES_PX)
     parser.add_argument("--blurred", action="store_true", help="sizes without the detail of that size")
+    parser.add_argument("--noise", type=float, default=0.0, help="standard deviation of noise, of 255")
+    parser.add_argument("--jpeg", type=int, help="quality of a compression after it")
     options = parser.parse_args()
     upscaler = Upscaler(options.model)
     info = upscaler.info
@@ -46,13 +54,16 @@ def main() -> None:
     known = known_px(info)
     kind = f"reduced to {known} px, then enlarged" if options.blurred else "reduced"
     print(f"{info.name}, {len(originals)} faces, {kind}: {' / '.join(NAMES)}")
-    print(f"{'px':>4} {'bicubic':>18} {'network alone':>18} {'sparnet upscale':>18}")
+    print(f"{'px':>4} {'bicubic':>18} {'network alone':>18} {'sparnet upscale':>18} {'by another':>11}")
+    chance = np.random.default_rng(0)
     for px in options.sizes:
-        made = {}
+        made, others = {}, 0
         for hr in originals:
             lr = resize_bicubic(hr, known, known) if options.blurred else hr
-            prepared = upscaler.prepare(resize_bicubic(lr, px, px))
+            worse = _worsened(resize_bicubic(lr, px, px), options.noise, options.jpeg, chance)
+            prepared = upscaler.prepare(worse)
             ended = upscaler.run([prepared])[0]
+            others += ended.model != info.name
             alone = upscaler.engine.run(prepared.lr_up[None])[0]
             for way, picture in (("bicubic", ended.bicubic), ("network", alone), ("upscale", ended.sr)):
                 for name, measure in metrics.items():
@@ -64,7 +75,21 @@ def main() -> None:
             )
             for way in ("bicubic", "network", "upscale")
         ]
-        print(f"{px:>4} " + " ".join(f"{cell:>18}" for cell in cells), flush=True)
+        print(
+            f"{px:>4} " + " ".join(f"{cell:>18}" for cell in cells) + f" {others / len(originals):>11.0%}",
+            flush=True,
+        )
+
+
+def _worsened(face: AnyImage, noise: float, quality: int | None, chance: np.random.Generator) -> AnyImage:
+    """Add noise, then compress."""
+    if noise > 0:
+        face = np.rint(np.clip(face + chance.normal(0, noise, face.shape), 0, 255)).astype(np.uint8)
+    if quality is None:
+        return face
+    file = io.BytesIO()
+    PIL.Image.fromarray(face).save(file, "JPEG", quality=quality)
+    return np.asarray(PIL.Image.open(file).convert("RGB"))
 
 
 if __name__ == "__main__":

@@ -5,8 +5,11 @@ import pytest
 from jaxtyping import TypeCheckError
 
 import sparnet
+from sparnet import upscaling
 from sparnet.errors import ImageError, WeightsError
+from sparnet.evaluation.testset import TestSetOptions, read_test_set
 from sparnet.image import resize_bicubic
+from sparnet.metrics.registry import METRICS
 from sparnet.upscaling import Upscaler, back_project, keep_detail, prepare_face, side_by_side
 from sparnet.weights.info import ModelInfo
 
@@ -22,6 +25,11 @@ def smooth_face(side: int) -> np.ndarray:
 @pytest.fixture(scope="module")
 def upscaler(small_model) -> Upscaler:
     return Upscaler(small_model, threads=1)
+
+
+@pytest.fixture(scope="module")
+def chooser() -> Upscaler:
+    return Upscaler(threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -199,6 +207,92 @@ def test_a_factor_takes_the_model_that_has_it(factor, name, user_cache, make_var
     assert upscaler.upscale(random_face(side, side)).shape == (128, 128, 3)
     assert upscaler.prepare(random_face(side, side)).notes == ()
     assert f"where {side} x {side} is expected" in upscaler.prepare(random_face(20, 20)).notes[0]
+
+
+class TestTwoNetworks:
+    """Sharp faces from 32 px on are made by the network that knows faces of 32 px."""
+
+    @pytest.mark.parametrize(
+        ("face", "model"),
+        [
+            (random_face(31, 31), "sparnet-x8"),
+            (random_face(32, 32), "sparnet-x4"),
+            (random_face(20, 40), "sparnet-x4"),
+            (random_face(96, 96), "sparnet-x4"),
+            (smooth_face(32), "sparnet-x8"),
+            (smooth_face(64), "sparnet-x8"),
+        ],
+        ids=["31 px", "32 px", "20 x 40 px", "96 px", "32 px, blurred", "64 px, blurred"],
+    )
+    def test_size_and_detail_decide(self, chooser, face, model):
+        (made,) = chooser.run([chooser.prepare(face)])
+        assert made.model == model
+        pinned = Upscaler(model, threads=1)
+        assert np.array_equal(made.sr, pinned.upscale(face))
+        assert any("blurred for its size" in note for note in made.notes) == (
+            model == "sparnet-x8" and max(face.shape) >= 32
+        )
+
+    def test_in_one_batch_each_face_gets_its_own(self, chooser):
+        faces = [random_face(16, 16), random_face(40, 40), smooth_face(40), random_face(32, 32, seed=1)]
+        made = chooser.run([chooser.prepare(face) for face in faces])
+        assert [one.model[-2:] for one in made] == ["x8", "x4", "x8", "x4"]
+        alone = [chooser.upscale(face) for face in faces]
+        assert all(np.abs(a.sr.astype(int) - b).max() <= 1 for a, b in zip(made, alone, strict=True))
+
+    def test_the_second_is_not_loaded_before_it_is_needed(self, monkeypatch):
+        opened = []
+        real = upscaling.open_engine
+        monkeypatch.setattr(
+            upscaling, "open_engine", lambda name, **options: (opened.append(name), real(name, **options))[1]
+        )
+        chooser = Upscaler(threads=1)
+        chooser.upscale(random_face(24, 24))
+        chooser.upscale(smooth_face(48))
+        assert opened == ["sparnet-x8"]
+        chooser.upscale(random_face(48, 48))
+        chooser.upscale(random_face(48, 48))
+        assert opened == ["sparnet-x8", "sparnet-x4"]
+
+    @pytest.mark.parametrize("named", [{"model": "sparnet-x8"}, {"upscale_factor": 8}])
+    def test_a_model_or_factor_that_was_named_makes_all(self, named):
+        pinned = Upscaler(**named, threads=1)
+        assert pinned.finer is None
+        (made,) = pinned.run([pinned.prepare(random_face(48, 48))])
+        assert made.model == "sparnet-x8"
+        assert "where 16 x 16 is expected" in made.notes[0]
+
+    @pytest.mark.parametrize(
+        ("side", "notes"),
+        [
+            (20, ["20 x 20 px, where 16 x 16 is expected: enlarged to 128 x 128 px"]),
+            (32, []),
+            (48, ["48 x 48 px, where 32 x 32 is expected: enlarged to 128 x 128 px"]),
+        ],
+    )
+    def test_notes_name_the_size_that_is_nearest(self, chooser, side, notes):
+        assert list(chooser.prepare(random_face(side, side)).notes) == notes
+
+    def test_the_choice_is_right_for_faces(self, shared):
+        """Mean psnr_y: sharp faces gain by the second network, and those blurred to 16 px would lose."""
+        originals = [
+            face.hr
+            for face in read_test_set(
+                shared / "faces" / "faces128-test",
+                TestSetOptions(upscale_factor=8, framing=0.85, size_px=128, limit=12),
+            )
+        ]
+        chooser = Upscaler(threads=1)
+        both = [Upscaler(name, threads=1) for name in ("sparnet-x8", "sparnet-x4")]
+        psnr = METRICS["psnr_y"].load()
+        for blurred_to, side, better in ((128, 32, 1), (128, 64, 1), (16, 32, 0), (16, 64, 0)):
+            lost = [resize_bicubic(hr, blurred_to, blurred_to) for hr in originals]
+            faces = [resize_bicubic(face, side, side) for face in lost]
+            made = chooser.run([chooser.prepare(face) for face in faces])
+            assert sum(one.model == both[better].info.name for one in made) >= 11
+            pairs = list(zip(faces, originals, strict=True))
+            scores = [np.mean([float(psnr(one.upscale(face), hr)) for face, hr in pairs]) for one in both]
+            assert scores[better] > scores[1 - better] + 0.1
 
 
 def test_pictures_stand_side_by_side_on_white():

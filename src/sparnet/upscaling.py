@@ -1,5 +1,7 @@
 """Enlarge tiny faces: what the paper's SPARNet is for."""
 
+import dataclasses
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +14,7 @@ from sparnet.engine import Engine, open_engine
 from sparnet.engine.base import Precision
 from sparnet.errors import ImageError, WeightsError
 from sparnet.image import AnyImage, Image, resize_bicubic
-from sparnet.weights.catalog import DEFAULT_UPSCALE, model_for_factor
+from sparnet.weights.catalog import DEFAULT_UPSCALE, FINER_UPSCALE, known_models, model_for_factor
 from sparnet.weights.info import ModelInfo
 
 SMALLEST_PX = 4
@@ -47,6 +49,8 @@ class UpscaledFace:
     """What the network made."""
     bicubic: Image
     """Plain bicubic enlargement to the same size."""
+    model: str
+    """Name of the network that made it."""
     notes: tuple[str, ...]
     """What a person should know about this face."""
 
@@ -65,18 +69,19 @@ def reduce_to_known(face: AnyImage, info: ModelInfo) -> AnyImage:
     return resize_bicubic(face, max(1, round(height * share)), max(1, round(width * share)))
 
 
-def prepare_face(face: AnyImage, info: ModelInfo) -> PreparedFace:
+def prepare_face(face: AnyImage, info: ModelInfo, *, finer: ModelInfo | None = None) -> PreparedFace:
     """Enlarge a face bicubically to what the network reads, padding it to a square if it is none.
 
     Args:
         face: A face as it is, at best `image_size / upscale_factor` px a side.
         info: The model's description.
+        finer: Description of the model that takes over for sharp faces of the size it knows, if one does.
 
     Raises:
         ImageError: If the face is too small to hold anything, or larger than the result would be.
     """
     rows, columns = face.shape[:2]
-    side, full = max(rows, columns), info.image_size
+    side, full, first = max(rows, columns), info.image_size, info
     expected = known_px(info)
     if min(rows, columns) < SMALLEST_PX:
         raise ImageError(
@@ -88,6 +93,8 @@ def prepare_face(face: AnyImage, info: ModelInfo) -> PreparedFace:
             f"{columns} x {rows} px is larger than the {full} x {full} px this model makes; "
             "crop a tiny face first, or use sparnet restore for photos"
         )
+    if finer is not None and side >= known_px(finer):
+        info, expected = finer, known_px(finer)
     notes = []
     if (rows, columns) != (expected, expected):
         shape = "not square, padded; " if rows != columns else ""
@@ -102,7 +109,7 @@ def prepare_face(face: AnyImage, info: ModelInfo) -> PreparedFace:
     square = np.pad(face, margins, mode="edge") if rows != columns else face
     return PreparedFace(
         square,
-        as_known(square, info),
+        as_known(square, first),
         round(rows * full / side),
         round(columns * full / side),
         tuple(notes),
@@ -145,11 +152,26 @@ def keep_detail(
     """
     if len(lr) <= known_px:
         return sr
-    has = _detail(lr.astype(np.float32), known_px)
-    made = _detail(_resized(sr.astype(np.float32), len(lr)), known_px)
-    share = min(1.0, has / max(1e-6, made))
+    share = min(1.0, shown_detail(sr, lr, known_px=known_px))
     projected = back_project(sr, lr).astype(np.float32)
     return np.rint(sr + share * (projected - sr)).astype(np.uint8)
+
+
+def shown_detail(sr: UInt8[np.ndarray, "n n 3"], lr: UInt8[np.ndarray, "m m 3"], *, known_px: int) -> float:
+    """Measure the detail that a face larger than `known_px` shows, in units of what the network made.
+
+    Args:
+        sr: What the network made of the face reduced to `known_px`.
+        lr: The face itself, at most as large.
+        known_px: Side of the faces that the network knows.
+
+    Returns:
+        Energy of its finer waves over that of the same waves in `sr`: 1.1 and more for sharp faces
+        of the paper's kind from 32 px on, at most 1 for nearly all that were blurred to 20 px.
+    """
+    has = _detail(lr.astype(np.float32), known_px)
+    made = _detail(_resized(sr.astype(np.float32), len(lr)), known_px)
+    return has / max(1e-6, made)
 
 
 def _detail(face: Float32[np.ndarray, "a a 3"], known_px: int) -> float:
@@ -193,10 +215,13 @@ def _resized(picture: Float32[np.ndarray, "a a 3"], side: int) -> Float32[np.nda
 class Upscaler:
     """A model kept loaded, for many faces.
 
+    Where neither model nor factor is named, two share the work: `sparnet-x8`, and `sparnet-x4` for faces
+    from 32 px on that show more detail than the first made of them; blurred ones do not.
+
     Args:
         model: Name of a model of the catalog, path of a model file, or an engine already loaded; None
             takes the one for `upscale_factor`.
-        upscale_factor: 4, 8 or 16; None takes the model's own, or 8.
+        upscale_factor: 4, 8 or 16; None takes the model's own, or for each face that of the better network.
         engine: See `sparnet.engine.open_engine`.
         precision: Arithmetic of the engine; see `sparnet.engine.open_engine`.
         threads: Threads of the engine; None uses all cores.
@@ -214,11 +239,14 @@ class Upscaler:
         precision: Precision = "auto",
         threads: int | None = None,
     ) -> None:
+        self._open = functools.partial(open_engine, engine=engine, precision=precision, threads=threads)
+        finer = known_models().get(FINER_UPSCALE) if model is None and upscale_factor is None else None
+        self._finer_info = None if finer is None else finer.info
         if model is None:
             wanted = upscale_factor or DEFAULT_FACTOR
             model = DEFAULT_UPSCALE if wanted == DEFAULT_FACTOR else model_for_factor(wanted)
         if isinstance(model, str | Path):
-            model = open_engine(model, engine=engine, precision=precision, threads=threads)
+            model = self._open(model)
         self.engine: Engine = model
         self.info = self.engine.info
         if self.info.task != "upscale":
@@ -231,27 +259,42 @@ class Upscaler:
                 "name another model, or leave the factor out"
             )
 
+    @functools.cached_property
+    def finer(self) -> Engine | None:
+        """The network that takes over for larger faces that are sharp, if there is one; loaded when needed.
+
+        Raises:
+            WeightsError: If its file is missing or damaged.
+        """
+        return None if self._finer_info is None else self._open(FINER_UPSCALE)
+
     def prepare(self, face: Image) -> PreparedFace:
         """See `prepare_face`."""
-        return prepare_face(face, self.info)
+        return prepare_face(face, self.info, finer=self._finer_info)
 
     def run(self, faces: Sequence[PreparedFace]) -> list[UpscaledFace]:
-        """Enlarge prepared faces in one batch."""
+        """Enlarge prepared faces, in one batch for each network.
+
+        Raises:
+            WeightsError: If the file of a network that is needed is missing or damaged.
+        """
         if not faces:
             return []
-        full = self.info.image_size
         made = self.engine.run(np.stack([face.lr_up for face in faces]))
-        results = []
-        for face, sr in zip(faces, made, strict=True):
-            top, left = (full - face.height) // 2, (full - face.width) // 2
-            window = np.s_[top : top + face.height, left : left + face.width]
-            sr = keep_detail(sr, face.lr, known_px=known_px(self.info))
-            bicubic = resize_bicubic(face.lr, full, full)
-            results.append(
-                UpscaledFace(
-                    np.ascontiguousarray(sr[window]), np.ascontiguousarray(bicubic[window]), face.notes
-                )
-            )
+        results = [_end(face, sr, self.info) for face, sr in zip(faces, made, strict=True)]
+        if self._finer_info is None:
+            return results
+        least, known = known_px(self._finer_info), known_px(self.info)
+        large = [index for index, face in enumerate(faces) if len(face.lr) >= least]
+        sharp = [index for index in large if shown_detail(made[index], faces[index].lr, known_px=known) > 1]
+        for index in set(large).difference(sharp):
+            note = f"blurred for its size: made by {self.info.name}, as a smaller face would be"
+            results[index] = dataclasses.replace(results[index], notes=(*results[index].notes, note))
+        if sharp and self.finer is not None:
+            info = self.finer.info
+            again = self.finer.run(np.stack([as_known(faces[index].lr, info) for index in sharp]))
+            for index, sr in zip(sharp, again, strict=True):
+                results[index] = _end(faces[index], sr, info)
         return results
 
     def upscale(self, face: AnyImage) -> AnyImage:
@@ -269,6 +312,18 @@ class Upscaler:
         return self.run([self.prepare(face)])[0].sr
 
 
+def _end(face: PreparedFace, sr: UInt8[np.ndarray, "n n 3"], info: ModelInfo) -> UpscaledFace:
+    """Make the result of a face from what a network made of it."""
+    full = info.image_size
+    top, left = (full - face.height) // 2, (full - face.width) // 2
+    window = np.s_[top : top + face.height, left : left + face.width]
+    sr = keep_detail(sr, face.lr, known_px=known_px(info))
+    bicubic = resize_bicubic(face.lr, full, full)
+    return UpscaledFace(
+        np.ascontiguousarray(sr[window]), np.ascontiguousarray(bicubic[window]), info.name, face.notes
+    )
+
+
 def upscale(
     image: AnyImage,
     model: str | Path | None = None,
@@ -279,8 +334,9 @@ def upscale(
     """Enlarge a tiny face; to enlarge many, keep an `Upscaler`.
 
     Args:
-        image: An aligned or roughly cropped face, at best 16 x 16 px for x8.
-        model: Name or file of a model; None takes the default for `upscale_factor`, `sparnet-x8`.
+        image: An aligned or roughly cropped face, at best 16 x 16 px, or 32 x 32.
+        model: Name or file of a model; None takes the default for `upscale_factor`, or the better of
+            `sparnet-x8` and `sparnet-x4` for the face (see `Upscaler`).
         upscale_factor: 4, 8 or 16; None takes the model's own.
         engine: See `sparnet.engine.open_engine`.
 

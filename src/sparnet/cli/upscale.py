@@ -56,7 +56,10 @@ def upscale(
     output: OutputFolder,
     *,
     model: Model = None,
-    upscale_factor: Annotated[int | None, upscale_factor_option("By how much.  [default: 8]")] = None,
+    upscale_factor: Annotated[
+        int | None,
+        upscale_factor_option("By how much; unless given 8, or 4 for sharp faces from 32 px on."),
+    ] = None,
     compare: Annotated[
         bool, typer.Option("--compare", help="Also write input, bicubic and result side by side.")
     ] = False,
@@ -67,7 +70,7 @@ def upscale(
     as_json: AsJson = False,
     verbose: Verbose = False,
 ) -> None:
-    """Enlarge tiny faces, aligned or roughly cropped: 16 x 16 px become 128 x 128.
+    """Enlarge tiny faces, aligned or roughly cropped: 16 x 16 or 32 x 32 px become 128 x 128.
 
     For whole photos use `sparnet restore`.
     """
@@ -92,8 +95,8 @@ def upscale(
                 advance()
     if verbose and not as_json:
         for entry in batch.done:
-            typer.echo(f"{show_path(entry['source'])} -> {show_path(entry['target'])}")
-        typer.echo(f"{upscaler.info.name} on {engine}: {time.perf_counter() - started:.2f} s")
+            typer.echo(f"{show_path(entry['source'])} -> {show_path(entry['target'])} ({entry['model']})")
+        typer.echo(f"{len(batch.done)} on {engine}: {time.perf_counter() - started:.2f} s")
     batch.tell_notes()
     batch.finish("face", "enlarged", as_json=as_json)
 
@@ -148,7 +151,7 @@ def _write_face(batch: Batch, upscaler: "Upscaler", task: Task, face: "UpscaledF
             "comparison": None if task.job.comparison is None else str(task.job.comparison),
             "width": width,
             "height": height,
-            "model": upscaler.info.name,
+            "model": face.model,
             "notes": [*made.notes, *face.notes],
         }
     )

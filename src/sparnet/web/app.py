@@ -346,9 +346,9 @@ def _add_work(api: FastAPI, service: Service, desk: Desk) -> None:
         output: Annotated[PictureOrJson, Form(description="What is answered.")] = PictureOrJson.PICTURE,
     ) -> Response:
         made = await work(request, lambda ticket: service.upscale(picture, f".{format.value}", ticket))
-        if output is PictureOrJson.PICTURE or service.upscaling is None:
+        if output is PictureOrJson.PICTURE:
             return _file(made.picture, "enlarged")
-        answer = describe_upscaled(made, service.upscaling.info.name)
+        answer = describe_upscaled(made)
         return Response(answer.model_dump_json(), media_type="application/json")
 
     @api.post(

@@ -210,10 +210,10 @@ def describe_restored(restored: RestoredUpload, model: str) -> RestoreAnswer:
     )
 
 
-def describe_upscaled(upscaled: UpscaledUpload, model: str) -> UpscaleAnswer:
+def describe_upscaled(upscaled: UpscaledUpload) -> UpscaleAnswer:
     """Describe a tiny face enlarged."""
     return UpscaleAnswer(
-        model=model,
+        model=upscaled.model,
         notes=list(upscaled.notes),
         picture=describe_picture(upscaled.picture),
         bicubic=describe_picture(upscaled.bicubic),

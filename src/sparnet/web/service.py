@@ -26,7 +26,7 @@ from sparnet.image import (
     picture_size,
 )
 from sparnet.restoration import RestoredPhoto, Restorer, mix
-from sparnet.upscaling import Upscaler, reduce_to_known
+from sparnet.upscaling import Upscaler, as_known, reduce_to_known
 from sparnet.web.batching import BatchingEngine, Memory, Stopped, Ticket, working_for
 from sparnet.web.metrics import Metrics
 from sparnet.web.settings import Settings
@@ -103,6 +103,7 @@ class UpscaledUpload:
 
     picture: Encoded
     bicubic: Encoded
+    model: str
     notes: tuple[str, ...]
 
 
@@ -165,6 +166,8 @@ class Service:
         self.upscaling = upscaling
         if upscaling is not None:
             upscaling.engine = self._batching(upscaling.engine)
+            if upscaling.finer is not None:
+                upscaling.finer = self._batching(upscaling.finer)
 
     def _batching(self, engine: Engine) -> BatchingEngine:
         task = engine.info.task
@@ -183,8 +186,8 @@ class Service:
     @property
     def engines(self) -> list[BatchingEngine]:
         """The engines that are loaded."""
-        upscaling = None if self.upscaling is None else self.upscaling.engine
-        return [engine for engine in (self.restoring, upscaling) if isinstance(engine, BatchingEngine)]
+        upscaling = () if self.upscaling is None else (self.upscaling.engine, self.upscaling.finer)
+        return [engine for engine in (self.restoring, *upscaling) if isinstance(engine, BatchingEngine)]
 
     @property
     def models(self) -> list[ModelInfo]:
@@ -302,7 +305,10 @@ class Service:
             made = photo.with_pixels(face.sr)
             self.metrics.faces.inc()
             return UpscaledUpload(
-                encode(made, suffix), encode(Photo(face.bicubic), ".png"), (*made.notes, *face.notes)
+                encode(made, suffix),
+                encode(Photo(face.bicubic), ".png"),
+                face.model,
+                (*made.notes, *face.notes),
             )
 
     def attention(self, data: bytes, task: str, number: int, ticket: Ticket) -> list[Encoded]:
@@ -323,8 +329,14 @@ class Service:
         with self._decoded(data, 1, ticket) as photo:
             if task == "upscale":
                 upscaler = self._upscaler()
-                engine = upscaler.engine
-                read: AnyImage = upscaler.prepare(reduce_to_known(photo.pixels, upscaler.info)).lr_up
+                fits = max(photo.pixels.shape[:2]) <= upscaler.info.image_size
+                face = upscaler.prepare(
+                    photo.pixels if fits else reduce_to_known(photo.pixels, upscaler.info)
+                )
+                with working_for(ticket):
+                    made_by = upscaler.run([face])[0].model
+                engine = next(one for one in self.engines if one.info.name == made_by)
+                read: AnyImage = as_known(face.lr, engine.info)
             else:
                 if self.restoring is None:
                     raise NotServed("no model that restores photos is loaded")

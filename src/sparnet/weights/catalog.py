@@ -19,6 +19,8 @@ SHIPPED_FOLDER = Path(__file__).parent
 SUFFIX = ".onnx"
 CATALOG_FILE = "catalog.json"
 DEFAULT_UPSCALE = "sparnet-x8"
+FINER_UPSCALE = "sparnet-x4"
+"""Takes over from the default for larger faces that are sharp."""
 DEFAULT_RESTORE = "sparnet-hd-light"
 
 
