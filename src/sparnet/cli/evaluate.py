@@ -55,7 +55,7 @@ def evaluate(
         ),
     ] = None,
     upscale_factor: Annotated[
-        int | None, upscale_factor_option("Bicubic reduction.  [default: the model's]")
+        int | None, upscale_factor_option("Bicubic reduction.", show_default="the model's")
     ] = None,
     degrade: Annotated[
         Degrade | None, typer.Option(help="Make bad faces by equation 14 instead.", show_default=False)
@@ -64,9 +64,7 @@ def evaluate(
     framing: Framing = 1.0,
     size: Annotated[
         int | None,
-        typer.Option(
-            metavar="PX", min=16, help="Resize originals to this.  [default: the model's]", show_default=False
-        ),
+        typer.Option(metavar="PX", min=16, help="Resize originals to this.", show_default="the model's"),
     ] = None,
     limit: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Only the first N faces.", show_default=False)
@@ -76,7 +74,7 @@ def evaluate(
     ] = Protocol.SPARNET,
     metrics: Annotated[
         str | None,
-        typer.Option(metavar="A,B", help="Metrics, or 'all'.  [default: psnr and ssim]", show_default=False),
+        typer.Option(metavar="A,B", help="Metrics, or 'all'.", show_default="psnr and ssim"),
     ] = None,
     against: Annotated[
         str | None,

@@ -140,9 +140,9 @@ def import_model(
     ] = 8,
     as_json: AsJson = False,
 ) -> None:
-    """Turn one of the authors' released .pth files into a model of ours.
+    r"""Turn one of the authors' released .pth files into a model of ours.
 
-    Needs the lab half (pip install 'sparnet[train]'). The released files are CC BY-NC-SA 4.0.
+    Needs the lab half (pip install 'sparnet\[train]'). The released files are CC BY-NC-SA 4.0.
     """
     from sparnet.errors import SparnetError
 
@@ -203,10 +203,11 @@ def export_command(
     framing: Framing = 1.0,
     as_json: AsJson = False,
 ) -> None:
-    """Write a model for other programs: uint8 N x H x W x RGB in and out, any number of faces at once.
+    r"""Write a model for other programs: uint8 N x H x W x RGB in and out, any number of faces at once.
 
-    What is written is run, and compared with the network, before it gets its name. Needs the lab half
-    (pip install 'sparnet[train]'); int8 needs 'sparnet[int8]'.
+    What is written is run, and compared with the network, before it gets its name.
+
+    Needs the lab half (pip install 'sparnet\[train]'); int8 needs 'sparnet\[int8]'.
     """
     from sparnet.errors import SparnetError
     from sparnet.image import show_path

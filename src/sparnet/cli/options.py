@@ -61,7 +61,7 @@ def assignments_option(about: str) -> Any:
     return typer.Option("--set", metavar="KEY=VALUE", help=about, show_default=False)
 
 
-def upscale_factor_option(about: str, *, show_default: bool = False) -> Any:
+def upscale_factor_option(about: str, *, show_default: bool | str = False) -> Any:
     """Declare `-s`, by how much a tiny face is enlarged; `check_upscale_factor` judges what is given."""
     return typer.Option("-s", "--upscale-factor", metavar="4|8|16", help=about, show_default=show_default)
 

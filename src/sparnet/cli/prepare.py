@@ -38,9 +38,7 @@ Source = Annotated[
 Assignments = Annotated[list[str] | None, assignments_option("Change a number; docs/data.md has them.")]
 Workers = Annotated[
     int | None,
-    typer.Option(
-        "--workers", metavar="N", min=1, help="Processes.  [default: one a core]", show_default=False
-    ),
+    typer.Option("--workers", metavar="N", min=1, help="Processes.", show_default="one a core"),
 ]
 Pack = Annotated[bool, typer.Option("--pack", help="Put the pictures into tars of 14 MiB with an index.")]
 Terms = Annotated[

@@ -48,13 +48,13 @@ def reproduce(
         float | None,
         typer.Option(
             metavar="M",
-            help="Train the slowest row for this long, all others on as many images.  [default: in full]",
-            show_default=False,
+            help="Train the slowest row for this long, all others on as many images.",
+            show_default="in full",
         ),
     ] = None,
     recipes: Annotated[
         Recipes | None,
-        typer.Option(help="Recipes of the rows.  [default: budget, in full release]", show_default=False),
+        typer.Option(help="Recipes of the rows.", show_default="budget, in full release"),
     ] = None,
     assignments: Annotated[
         list[str] | None, assignments_option("Change a value of every recipe; may be repeated.")
@@ -90,8 +90,8 @@ def reproduce(
         typer.Option(
             min=0.1,
             max=1.0,
-            help="Central share of a test face's side that is kept.  [default: 0.85 if larger than 128 px]",
-            show_default=False,
+            help="Central share of a test face's side that is kept.",
+            show_default="0.85 if larger than 128 px",
         ),
     ] = None,
     limit: Annotated[

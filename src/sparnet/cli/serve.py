@@ -47,9 +47,8 @@ def serve(
         float | None,
         typer.Option(
             min=0,
-            help="Seconds that faces are kept in memory for a changed choice.  [default: 120, or 0 if other "
-            "computers can call]",
-            show_default=False,
+            help="Seconds that faces are kept in memory for a changed choice.",
+            show_default="120, or 0 if other computers can call",
         ),
     ] = None,
     detector: DetectorName = "mtcnn",

@@ -28,8 +28,8 @@ def train(
             "-o",
             "--output",
             metavar="DIR",
-            help="Folder of the run.  [default: runs/NAME]",
-            show_default=False,
+            help="Folder of the run.",
+            show_default="runs/NAME",
         ),
     ] = None,
     resume: Annotated[
@@ -48,9 +48,7 @@ def train(
     ] = False,
     devices: Annotated[
         int | None,
-        typer.Option(
-            metavar="N", min=1, help="GPUs, or processes on a CPU.  [default: 1]", show_default=False
-        ),
+        typer.Option(metavar="N", min=1, help="GPUs, or processes on a CPU.", show_default="1"),
     ] = None,
     nodes: Annotated[int, typer.Option(metavar="N", min=1, help="Machines, started by torchrun.")] = 1,
     tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Also log for TensorBoard.")] = False,
