@@ -1,5 +1,6 @@
 """Restoring photos, with a detector and engines that do what a test says."""
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -396,6 +397,64 @@ def test_photos_are_read_only_when_their_turn_comes(tmp_path):
         most = max(most, len(asked) - number)
     assert len(asked) == 12
     assert most <= 3
+
+
+class TestAhead:
+    """A photo is read, and its faces found, while the network works on the one before."""
+
+    @pytest.fixture
+    def opened(self, monkeypatch) -> list[threading.Event]:
+        events = [threading.Event() for _ in range(3)]
+        begin = restoration.read_photo
+
+        def tells(path):
+            photo = begin(path)
+            events[int(path.stem)].set()
+            return photo
+
+        monkeypatch.setattr(restoration, "read_photo", tells)
+        return events
+
+    @pytest.mark.parametrize(
+        ("largest_px", "ahead", "is_next_opened"),
+        [(10**9, True, True), (0, True, False), (10**9, False, False)],
+    )
+    def test_only_where_there_is_room_for_two(
+        self, tmp_path, monkeypatch, opened, largest_px, ahead, is_next_opened
+    ):
+        monkeypatch.setattr(restoration, "_LARGE_PIXELS", largest_px)
+        seen = []
+
+        def make(faces):
+            number = len(seen)
+            # Where it is opened ahead, it comes; where not, it has not come and will not.
+            seen.append(opened[number + 1].wait(20 if is_next_opened else 0.2) if number < 2 else None)
+            return lighter(faces)
+
+        engine = StubEngine(make)
+        paths = write_photos(tmp_path, [1, 1, 1])
+        outcomes = list(restorer(engine, batch_size=1).restore_many(paths, ahead=ahead))
+        assert seen == [is_next_opened, is_next_opened, None]
+        assert [outcome.source for outcome in outcomes] == paths
+
+    def test_a_photo_is_the_same_either_way(self, tmp_path):
+        paths = [*write_photos(tmp_path, [1, 2, 0, 5, 3]), tmp_path / "missing.png"]
+        first, second = (
+            list(restorer(StubEngine(lighter), batch_size=4).restore_many(paths, ahead=ahead))
+            for ahead in (False, True)
+        )
+        for one, other in zip(first, second, strict=True):
+            assert one.source == other.source
+            assert str(one.error) == str(other.error)
+            if one.result is not None:
+                np.testing.assert_array_equal(one.result.photo.pixels, other.result.photo.pixels)
+
+    def test_who_stops_listening_leaves_no_thread(self, tmp_path):
+        paths = write_photos(tmp_path, [1] * 4)
+        made = restorer(batch_size=1).restore_many(paths)
+        next(made)
+        made.close()
+        assert [one.name for one in threading.enumerate() if one.name.startswith("sparnet-ahead")] == []
 
 
 def test_many_faces_do_not_fill_the_memory():

@@ -175,7 +175,7 @@ def _serve(plan: Plan, tasks: Any, reports: Any) -> None:
             source, targets[source] = job[0], job[1]
             yield source
 
-    for made in restorer.restore_many(sources()):
+    for made in restorer.restore_many(sources(), ahead=False):
         reports.put(_restore(restorer, plan, targets.pop(made.source), made))
 
 
@@ -425,7 +425,7 @@ class _RestoreBatch:
                     rows.append(self._row(name, jobs[name], f"{show_path(name)}: cannot be read ({reason})"))
                 else:
                     here[path] = name
-            for made in self.restorer.restore_many(here):
+            for made in self.restorer.restore_many(here, ahead=False):
                 name = here[made.source]
                 local = made.source.with_name(f"made-{made.source.stem}{Path(jobs[name]).suffix}")
                 report = _restore(self.restorer, self.plan, local, made)

@@ -9,6 +9,7 @@ import functools
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -35,6 +36,8 @@ LARGEST_FACTOR = 8
 HELD_PIXELS = 64_000_000
 """Pixels of photos that wait for their faces; beyond, a batch is run before it is full."""
 _HELD_PHOTOS = 16
+# Beside a photo of more pixels no other is opened ahead.
+_LARGE_PIXELS = 16_000_000
 _BAND_PIXELS = 4_000_000
 # The least that a detector is asked for unless a smaller face is wanted; its own least is 12.
 _DETECTED_PX = (12, 20)
@@ -280,7 +283,7 @@ class Restorer:
         return {"model": self.info.name, "small_faces": str(named), "background": str(path)}
 
     def restore_many(
-        self, sources: Iterable[str | Path], *, on_face: OnFace | None = None
+        self, sources: Iterable[str | Path], *, on_face: OnFace | None = None, ahead: bool = True
     ) -> Iterator[RestoredFile]:
         """Restore photos from files, in order, each as soon as it and those before are done.
 
@@ -288,10 +291,13 @@ class Restorer:
         in its place; the others go on.
 
         Args:
-            sources: The files, read when their turn comes.
+            sources: The files, each asked for when its turn comes to be read.
             on_face: Called with each face restored; the results hold no pictures of faces.
+            ahead: Whether a photo is read, and its faces found, while those before are worked on; large
+                ones are not. Off where other processes keep the cores busy.
         """
-        for source, work in self._stream(self._open(sources), on_face):
+        opened = self._open_ahead(sources) if ahead else map(self._open_one, sources)
+        for source, work in self._stream(opened, on_face):
             path = Path(source or "")
             if isinstance(work, SparnetError):
                 yield RestoredFile(path, None, work)
@@ -308,19 +314,32 @@ class Restorer:
             model = self._open_enlarger(DEFAULT_UPSCALE if model == "auto" else model)
         return SmallFaceEnlarger(model)
 
-    def _open(self, sources: Iterable[str | Path]) -> "Iterator[_Item]":
-        for source in sources:
-            try:
-                photo = read_photo(source)
-            except ImageError as error:
-                yield Path(source), error
-                continue
-            try:
-                yield Path(source), self._begin(photo)
-            except SparnetError as error:
-                yield Path(source), type(error)(f"{show_path(source)}: {error}")
-            except MemoryError:
-                yield Path(source), ImageError(f"{show_path(source)}: not enough memory")
+    def _open_ahead(self, sources: Iterable[str | Path]) -> "Iterator[_Item]":
+        """Open photos, the next one already while the one before is worked on, unless that is large."""
+        with ThreadPoolExecutor(1, thread_name_prefix="sparnet-ahead") as thread:
+            opening: Future[_Item] | None = None
+            for source in sources:
+                opened = None if opening is None else opening.result()
+                if opened is not None and _pixels(opened) > _LARGE_PIXELS:
+                    yield opened
+                    opened = None
+                opening = thread.submit(self._open_one, source)
+                if opened is not None:
+                    yield opened
+            if opening is not None:
+                yield opening.result()
+
+    def _open_one(self, source: str | Path) -> "_Item":
+        try:
+            photo = read_photo(source)
+        except ImageError as error:
+            return Path(source), error
+        try:
+            return Path(source), self._begin(photo)
+        except SparnetError as error:
+            return Path(source), type(error)(f"{show_path(source)}: {error}")
+        except MemoryError:
+            return Path(source), ImageError(f"{show_path(source)}: not enough memory")
 
     def _stream(self, items: "Iterable[_Item]", on_face: OnFace | None) -> "Iterator[_Item]":
         """Restore the faces of photos in shared batches; yield photos in order, when done."""
@@ -668,14 +687,17 @@ def _waits(item: _Item) -> bool:
     return isinstance(work, _Work) and any(chosen.number not in work.done for chosen in work.chosen)
 
 
+def _pixels(item: _Item) -> int:
+    """Count the pixels of a photo, or of its result where that is larger."""
+    _, work = item
+    if not isinstance(work, _Work):
+        return 0
+    return max(work.photo.pixels.size, 0 if work.canvas is None else work.canvas.size) // 3
+
+
 def _is_much(held: Iterable[_Item]) -> bool:
     """Say whether no more photos should wait for their faces."""
-    pixels = [
-        max(work.photo.pixels.size, 0 if work.canvas is None else work.canvas.size) // 3
-        if isinstance(work, _Work)
-        else 0
-        for _, work in held
-    ]
+    pixels = [_pixels(item) for item in held]
     return len(pixels) >= _HELD_PHOTOS or sum(pixels) > HELD_PIXELS
 
 

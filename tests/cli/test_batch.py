@@ -183,14 +183,22 @@ def test_a_name_that_the_terminal_cannot_write_is_escaped(tmp_path, small_model)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C is sent in another way there")
-def test_an_interruption_is_one_line_and_leaves_whole_files(tmp_path, small_model):
+@pytest.mark.parametrize(("command", "made_px"), [("upscale", 128), ("restore", 16)])
+def test_an_interruption_is_one_line_and_leaves_whole_files(tmp_path, small_model, command, made_px):
     count = 2_000  # so many that it is not done before a busy machine has sent the signal
     write_image(tmp_path / "faces" / "0.png", face())
     for index in range(1, count):
         (tmp_path / "faces" / f"{index}.png").hardlink_to(tmp_path / "faces" / "0.png")
     out = tmp_path / "out"
     program = subprocess.Popen(
-        [*SPARNET, "upscale", tmp_path / "faces", "-o", out, "-m", small_model],
+        [
+            *SPARNET,
+            command,
+            tmp_path / "faces",
+            "-o",
+            out,
+            *(["-m", small_model] if command == "upscale" else []),
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -203,7 +211,9 @@ def test_an_interruption_is_one_line_and_leaves_whole_files(tmp_path, small_mode
     assert (program.returncode, stdout, stderr) == (130, "", "sparnet: interrupted\n")
     made = names(out)
     assert 0 < len(made) < count
-    assert all(name.endswith(".png") and read_image(out / name).shape == (128, 128, 3) for name in made)
+    assert all(
+        name.endswith(".png") and read_image(out / name).shape == (made_px, made_px, 3) for name in made
+    )
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")

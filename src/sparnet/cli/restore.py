@@ -3,6 +3,7 @@
 import dataclasses
 import enum
 from collections import Counter
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -28,7 +29,7 @@ from sparnet.cli.video import name_results, restore_videos, split_videos
 if TYPE_CHECKING:
     from sparnet.fleet import Plan
     from sparnet.image import Photo
-    from sparnet.restoration import RestoredFace, RestoredPhoto, Restorer, Similarity
+    from sparnet.restoration import RestoredFace, RestoredFile, RestoredPhoto, Restorer, Similarity
 
 PHOTOS, CROPS, FACES, PAIRS = "restored_imgs", "cropped_faces", "restored_faces", "cmp"
 """Folders that --save-faces writes, named as GFPGAN names them."""
@@ -303,35 +304,44 @@ def _restore_all(batch: Batch, restorer: "Restorer", *, save_faces: bool, qualit
 
     jobs = {job.source: job for job in batch.jobs}
     crops = _CropWriter(batch) if save_faces else None
-    with progress_bar("restoring", len(jobs)) as advance:
-        for made in restorer.restore_many(jobs, on_face=crops):
+
+    def end(made: "RestoredFile") -> None:
+        """Write a photo and report it."""
+        try:
             if made.result is None:
                 batch.fail(str(made.error))
             else:
-                try:
-                    _write(batch, restorer, jobs[made.source], made.result, quality)
-                except ImageError as error:
-                    batch.fail(str(error))
-            advance()
+                batch.done.append(_write(restorer, jobs[made.source], made.result, quality))
+        except ImageError as error:
+            batch.fail(str(error))
+        advance()
+
+    # One photo is written while the next ones are worked on, and no more wait in memory.
+    with progress_bar("restoring", len(jobs)) as advance, ThreadPoolExecutor(1) as writer:
+        writing: Future[None] | None = None
+        for made in restorer.restore_many(jobs, on_face=crops):
+            if writing is not None:
+                writing.result()
+            writing = writer.submit(end, made)
+        if writing is not None:
+            writing.result()
 
 
-def _write(batch: Batch, restorer: "Restorer", job: Job, made: "RestoredPhoto", quality: int) -> None:
-    """Write a photo and report it.
+def _write(restorer: "Restorer", job: Job, made: "RestoredPhoto", quality: int) -> dict[str, Any]:
+    """Write a photo and describe it.
 
     Raises:
         ImageError: If it cannot be written.
     """
     from sparnet.results import write_result
 
-    batch.done.append(
-        write_result(
-            job.source,
-            job.target,
-            made,
-            upscale_factor=restorer.upscale_factor,
-            quality=quality,
-            boxes=job.comparison,
-        )
+    return write_result(
+        job.source,
+        job.target,
+        made,
+        upscale_factor=restorer.upscale_factor,
+        quality=quality,
+        boxes=job.comparison,
     )
 
 
