@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import PIL.Image
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float, Float32, UInt8
 
 from sparnet.engine import Engine, open_engine
 from sparnet.engine.base import Precision
@@ -23,6 +23,10 @@ DEFAULT_FACTOR = 8
 BACK_PROJECTIONS = 3
 """Times that the difference between a face and its enlargement reduced again is added. More gains
 little and sharpens noise."""
+_BAND = 4
+"""Width of a band of waves, in half cycles a face."""
+_NOTHING = 0.5
+"""Share of the energy that the network made of a band, below which a face is blurred there."""
 
 
 @dataclass(frozen=True)
@@ -139,8 +143,8 @@ def keep_detail(
 ) -> UInt8[np.ndarray, "n n 3"]:
     """Give an enlarged face the detail that the face itself shows and the network did not see.
 
-    A face that is blurred has none, whatever its size: it gets back as much as it has, measured by
-    what the network made of it.
+    A face that is blurred lacks the finer waves, whatever its size: of each band of waves it gets back
+    what it has, measured by what the network made of it, and keeps the network's where it has little.
 
     Args:
         sr: What the network made of the face reduced to `known_px`.
@@ -148,13 +152,34 @@ def keep_detail(
         known_px: Side of the faces that the network knows.
 
     Returns:
-        `sr`, or for a sharp face larger than `known_px` nearly `back_project(sr, lr)`.
+        `sr`, or for a face larger than `known_px` the mean of `sr` and `back_project(sr, lr)`, weighted
+        band by band; for a sharp one it is nearly the latter.
     """
     if len(lr) <= known_px:
         return sr
-    share = min(1.0, shown_detail(sr, lr, known_px=known_px))
-    projected = back_project(sr, lr).astype(np.float32)
-    return np.rint(sr + share * (projected - sr)).astype(np.uint8)
+    made = sr.astype(np.float32)
+    shares = _shares_of_bands(_resized(made, len(lr)), lr.astype(np.float32))
+    change = back_project(sr, lr).astype(np.float32) - made
+    centres = _BAND * (np.arange(len(shares)) + 0.5)
+    share = np.interp(np.hypot.outer(*_frequencies(len(sr))), centres, shares)
+    spectra = (np.fft.rfft2(_mirrored(change[:, :, band])) * share for band in range(3))
+    filtered = [np.fft.irfft2(spectrum, (2 * len(sr),) * 2)[: len(sr), : len(sr)] for spectrum in spectra]
+    return np.rint(np.clip(made + np.stack(filtered, axis=2), 0, 255)).astype(np.uint8)
+
+
+def _shares_of_bands(
+    made: Float32[np.ndarray, "m m 3"], lr: Float32[np.ndarray, "m m 3"]
+) -> Float[np.ndarray, " bands"]:
+    """Say for each band of waves how far a face is to be trusted: 1 if it has as much as was made, 0 at half.
+
+    No band is trusted more than a coarser one, since blur takes the finest first.
+    """
+    band = (np.hypot.outer(*_frequencies(len(lr))) / _BAND).astype(int).ravel()
+    bands = len(lr) // _BAND
+    has, wanted = (np.bincount(band, _energies(picture).ravel())[:bands] for picture in (lr, made))
+    ratios = np.pad(has / np.maximum(1e-9, wanted), 1, mode="edge")
+    ratios = np.convolve(ratios, [0.25, 0.5, 0.25], mode="valid")
+    return np.minimum.accumulate(np.clip((ratios - _NOTHING) / (1 - _NOTHING), 0, 1))
 
 
 def shown_detail(sr: UInt8[np.ndarray, "n n 3"], lr: UInt8[np.ndarray, "m m 3"], *, known_px: int) -> float:
@@ -169,20 +194,27 @@ def shown_detail(sr: UInt8[np.ndarray, "n n 3"], lr: UInt8[np.ndarray, "m m 3"],
         Energy of its finer waves over that of the same waves in `sr`: 1.1 and more for sharp faces
         of the paper's kind from 32 px on, at most 1 for nearly all that were blurred to 20 px.
     """
-    has = _detail(lr.astype(np.float32), known_px)
-    made = _detail(_resized(sr.astype(np.float32), len(lr)), known_px)
-    return has / max(1e-6, made)
+    finer = np.maximum.outer(*_frequencies(len(lr))) > known_px
+    has = _energies(lr.astype(np.float32))[finer].sum()
+    made = _energies(_resized(sr.astype(np.float32), len(lr)))[finer].sum()
+    return float(has / max(1e-6, made))
 
 
-def _detail(face: Float32[np.ndarray, "a a 3"], known_px: int) -> float:
-    """Measure the energy of what a face shows that one of `known_px` cannot: the finer waves."""
-    gray = face.mean(axis=2)
-    whole = np.concatenate([gray, gray[::-1]])  # mirrored, so that the border is no edge
-    whole = np.concatenate([whole, whole[:, ::-1]], axis=1)
-    waves = np.abs(np.fft.rfft2(whole)) / whole.size
-    rows = np.abs(np.fft.fftfreq(len(whole))) * len(whole)
-    columns = np.arange(waves.shape[1])
-    return float(np.square(waves[np.maximum.outer(rows, columns) > known_px]).sum())
+def _energies(picture: Float32[np.ndarray, "a a 3"]) -> Float[np.ndarray, "b c"]:
+    """Measure the energy of a picture's waves, all bands in one; `_frequencies` tells which they are."""
+    gray = _mirrored(picture.mean(axis=2))
+    return np.square(np.abs(np.fft.rfft2(gray)) / gray.size)
+
+
+def _mirrored(plane: Float32[np.ndarray, "a a"]) -> Float32[np.ndarray, "b b"]:
+    """Continue a plane by its mirror image, so that the border is no edge."""
+    tall = np.concatenate([plane, plane[::-1]])
+    return np.concatenate([tall, tall[:, ::-1]], axis=1)
+
+
+def _frequencies(side: int) -> tuple[Float[np.ndarray, " b"], Float[np.ndarray, " c"]]:
+    """Return the vertical and horizontal frequencies of a mirrored plane's waves, in half cycles a side."""
+    return np.abs(np.fft.fftfreq(2 * side)) * 2 * side, np.arange(side + 1.0)
 
 
 def back_project(
