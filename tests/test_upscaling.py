@@ -17,6 +17,7 @@ from sparnet.upscaling import (
     prepare_face,
     shown_detail,
     side_by_side,
+    without_repeats,
 )
 from sparnet.weights.info import ModelInfo
 
@@ -241,6 +242,28 @@ def test_a_factor_takes_the_model_that_has_it(factor, name, user_cache, make_var
     assert upscaler.upscale(random_face(side, side)).shape == (128, 128, 3)
     assert upscaler.prepare(random_face(side, side)).notes == ()
     assert f"where {side} x {side} is expected" in upscaler.prepare(random_face(20, 20)).notes[0]
+
+
+@pytest.mark.parametrize("times", [2, 3, 8, 20])
+def test_an_enlargement_by_whole_pixels_is_undone(upscaler, times):
+    face = random_face(16, 12)
+    blocks = face.repeat(times, axis=0).repeat(times, axis=1)
+    once, found = without_repeats(blocks)
+    assert found == times
+    assert np.array_equal(once, face)
+    assert np.array_equal(upscaler.upscale(blocks), upscaler.upscale(face))
+    assert upscaler.prepare(blocks).notes[0] == (
+        f"each pixel is there {times} x {times} times: reduced to 12 x 16 px"
+    )
+
+
+def test_what_only_looks_like_blocks_is_left_alone():
+    blocks = random_face(16, 16).repeat(4, axis=0).repeat(4, axis=1)
+    blocks[5, 5, 0] ^= 1
+    assert without_repeats(blocks)[1] == 1
+    assert without_repeats(blocks[1:])[1] == 1
+    assert without_repeats(smooth_face(64))[1] == 1
+    assert without_repeats(np.full((64, 64, 3), 7, dtype=np.uint8))[0].shape == (4, 4, 3)
 
 
 class TestTwoNetworks:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +77,8 @@ def reduce_to_known(face: AnyImage, info: ModelInfo) -> AnyImage:
 def prepare_face(face: AnyImage, info: ModelInfo, *, finer: ModelInfo | None = None) -> PreparedFace:
     """Enlarge a face bicubically to what the network reads, padding it to a square if it is none.
 
+    A face enlarged by whole pixels is reduced to what it was first.
+
     Args:
         face: A face as it is, at best `image_size / upscale_factor` px a side.
         info: The model's description.
@@ -84,7 +87,11 @@ def prepare_face(face: AnyImage, info: ModelInfo, *, finer: ModelInfo | None = N
     Raises:
         ImageError: If the face is too small to hold anything, or larger than the result would be.
     """
+    notes = []
+    face, times = without_repeats(face)
     rows, columns = face.shape[:2]
+    if times > 1:
+        notes.append(f"each pixel is there {times} x {times} times: reduced to {columns} x {rows} px")
     side, full, first = max(rows, columns), info.image_size, info
     expected = known_px(info)
     if min(rows, columns) < SMALLEST_PX:
@@ -99,7 +106,6 @@ def prepare_face(face: AnyImage, info: ModelInfo, *, finer: ModelInfo | None = N
         )
     if finer is not None and side >= known_px(finer):
         info, expected = finer, known_px(finer)
-    notes = []
     if (rows, columns) != (expected, expected):
         shape = "not square, padded; " if rows != columns else ""
         made = f"{round(columns * full / side)} x {round(rows * full / side)}"
@@ -118,6 +124,26 @@ def prepare_face(face: AnyImage, info: ModelInfo, *, finer: ModelInfo | None = N
         round(columns * full / side),
         tuple(notes),
     )
+
+
+def without_repeats(face: AnyImage) -> tuple[AnyImage, int]:
+    """Undo an enlargement by whole pixels, as screenshots of tiny pictures have it.
+
+    Args:
+        face: Any picture.
+
+    Returns:
+        One pixel for each square of equal ones, and the squares' side in px: the largest for which all
+        of the picture is made of such squares, and at least 4 px a side are left; 1 changes nothing.
+    """
+    rows, columns = face.shape[:2]
+    common = math.gcd(rows, columns)
+    for times in range(min(rows, columns) // SMALLEST_PX, 1, -1):
+        if common % times == 0 and np.array_equal(face[0], face[times - 1]):
+            once = face[::times, ::times]
+            if np.array_equal(once.repeat(times, axis=0).repeat(times, axis=1), face):
+                return once, times
+    return face, 1
 
 
 def as_known(face: UInt8[np.ndarray, "s s 3"], info: ModelInfo) -> UInt8[np.ndarray, "i i 3"]:
