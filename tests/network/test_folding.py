@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from sparnet.network.config import NetworkConfig
 from sparnet.network.folding import (
+    even_squares,
     fold_weights,
     folds_into,
     folds_outer_units,
@@ -127,3 +128,34 @@ def test_networks_that_differ_in_more_are_refused(small):
     assert not reads_another_size(SMALL, other)
     with pytest.raises(ValueError, match="differ in more"):
         keep_inside(small, other)
+
+
+def even_features(network: SPARNet) -> torch.Tensor:
+    """Features of one value a channel, as in a smooth part of a face."""
+    channels = network.output.conv.in_channels
+    return torch.randn(2, channels, 1, 1, generator=torch.Generator().manual_seed(0)).expand(-1, -1, 12, 12)
+
+
+@pytest.mark.parametrize("fold", [2, 4])
+def test_even_features_make_even_pixels_once_squares_are_even(fold):
+    torch.manual_seed(0)
+    network = SPARNet(NetworkConfig(image_size=64, body_size=8, base_channels=8, pixel_unshuffle=fold))
+    torch.nn.init.normal_(network.output.conv.bias)
+    features = even_features(network)
+    with torch.no_grad():
+        before = network.unfold(network.output(features))
+        even_squares(network)
+        after = network.unfold(network.output(features))
+        even_squares(network)
+        again = network.unfold(network.output(features))
+    assert before.std(dim=(2, 3)).min() > 0.1
+    assert after.std(dim=(2, 3)).max() < 1e-5
+    torch.testing.assert_close(after.mean(dim=(2, 3)), before.mean(dim=(2, 3)))
+    torch.testing.assert_close(again, after)
+
+
+def test_squares_of_one_pixel_are_even_already(small):
+    before = {name: tensor.clone() for name, tensor in small.state_dict().items()}
+    even_squares(small)
+    for name, tensor in small.state_dict().items():
+        torch.testing.assert_close(tensor, before[name])

@@ -167,6 +167,28 @@ def test_training_learns(tmp_path, faces):
 
 
 @pytest.mark.usefixtures("no_results")
+def test_squares_are_kept_even_where_the_recipe_says_so(tmp_path, faces):
+    uneven = []
+    for even in (False, True):
+        run = tmp_path / str(even)
+        network = {**NETWORK, "pixel_unshuffle": 2, "body_size": 8}
+        train(tiny_recipe_of(faces, {"network": network}, even_squares=even), run)
+        for part in ("network", "average"):
+            weight = load_newest(run)[0].modules[part]["output.conv.weight"]
+            answers = weight.sum(dim=(2, 3)).view(3, 4, -1)
+            uneven.append(float(answers.std(dim=1).mean()))
+    assert min(uneven[:2]) > 0.01
+    assert uneven[2] < 1e-6
+    assert uneven[3] < 0.5 * uneven[1], "the average forgets how it began"
+
+
+@pytest.mark.parametrize("network", [NETWORK, {**NETWORK, "pixel_unshuffle": 2, "spectral_norm": True}])
+def test_even_squares_need_squares(faces, network):
+    with pytest.raises(RecipeError, match="even_squares needs a network with pixel_unshuffle, without"):
+        tiny_recipe_of(faces, {"network": network}, even_squares=True)
+
+
+@pytest.mark.usefixtures("no_results")
 def test_discriminators_can_judge_squares(tmp_path, faces, monkeypatch):
     judged = []
     forward = MultiScaleDiscriminator.forward

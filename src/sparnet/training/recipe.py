@@ -69,6 +69,9 @@ class TrainConfig(Config):
     checkpointing: bool = False
     """Whether a unit's inner values are computed again in the backward pass: less memory, a third
     more work."""
+    even_squares: bool = False
+    """Whether the output conv of a network with `pixel_unshuffle` is kept such that it makes even squares
+    of even features (`sparnet.network.folding.even_squares`): against a grid over the face."""
     evaluate_every_images: int = Field(default=20_000, ge=1)
     """Images between two evaluations."""
     save_every_images: int = Field(default=20_000, ge=1)
@@ -136,6 +139,9 @@ class Recipe(Config):
             )
         if self.data.holdout_people == 0 and self.data.validation is None:
             raise ValueError("name data.validation, or hold out people by data.holdout_people")
+        folds = self.network.architecture == "sparnet" and self.network.pixel_unshuffle > 1
+        if self.train.even_squares and (not folds or self.network.spectral_norm):
+            raise ValueError("train.even_squares needs a network with pixel_unshuffle, without spectral_norm")
         if self.train.loss == "wavelet" and (self.upscale_factor is None or self.adversarial is not None):
             raise ValueError("train.loss = wavelet needs an upscale_factor, and no adversarial losses")
         if self.adversarial is not None:

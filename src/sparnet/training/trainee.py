@@ -19,6 +19,7 @@ from sparnet.network.config import NetworkConfig
 from sparnet.network.discriminator import MultiScaleDiscriminator
 from sparnet.network.files import load_network
 from sparnet.network.folding import (
+    even_squares,
     fold_weights,
     folds_into,
     folds_outer_units,
@@ -218,6 +219,8 @@ def generator_step(
         trainee.optimizer.zero_grad(set_to_none=True)
         fabric.backward(loss)
     trainee.optimizer.step()
+    if recipe.train.even_squares and isinstance(trainee.network, SPARNet):
+        even_squares(trainee.network)
     return numbers, sr.detach()
 
 
