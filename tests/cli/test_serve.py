@@ -32,7 +32,7 @@ def test_it_serves_the_page_and_ends_by_a_signal():
         try:
             assert server.stdout is not None
             told = server.stdout.readline()
-            found = re.search(r"^sparnet serves .*sparnet-x8 at (http://127\.0\.0\.1:\d+) ", told)
+            found = re.search(r"^sparnet serves .* and sparnet-x4 at (http://127\.0\.0\.1:\d+) ", told)
             assert found, told
             with urllib.request.urlopen(found.group(1), timeout=20) as answer:  # noqa: S310 - our own address
                 assert b"<title>sparnet" in answer.read()

@@ -103,7 +103,8 @@ def serve(
 
         def tell() -> None:
             shown = f"[{host}]" if ":" in host else host
-            names = " and ".join(info.name for info in service.models)
+            *first, last = (info.name for info in service.models)
+            names = f"{', '.join(first)} and {last}" if first else last
             typer.echo(f"sparnet serves {names} at http://{shown}:{number} (Ctrl-C ends it)")
             if service.restoring is None:
                 typer.echo("sparnet: no model that restores photos is here; name one with -m", err=True)
