@@ -422,7 +422,7 @@ class TestAhead:
     def test_only_where_there_is_room_for_two(
         self, tmp_path, monkeypatch, opened, largest_px, ahead, is_next_opened
     ):
-        monkeypatch.setattr(restoration, "_LARGE_PIXELS", largest_px)
+        monkeypatch.setattr(restoration, "LARGE_PIXELS", largest_px)
         seen = []
 
         def make(faces):

@@ -35,9 +35,9 @@ LARGEST_FACTOR = 8
 """By how much a photo is enlarged at most."""
 HELD_PIXELS = 64_000_000
 """Pixels of photos that wait for their faces; beyond, a batch is run before it is full."""
+LARGE_PIXELS = 16_000_000
+"""Pixels of a photo, or of its result, beside which no other is opened or written."""
 _HELD_PHOTOS = 16
-# Beside a photo of more pixels no other is opened ahead.
-_LARGE_PIXELS = 16_000_000
 _BAND_PIXELS = 4_000_000
 # The least that a detector is asked for unless a smaller face is wanted; its own least is 12.
 _DETECTED_PX = (12, 20)
@@ -320,7 +320,7 @@ class Restorer:
             opening: Future[_Item] | None = None
             for source in sources:
                 opened = None if opening is None else opening.result()
-                if opened is not None and _pixels(opened) > _LARGE_PIXELS:
+                if opened is not None and _pixels(opened) > LARGE_PIXELS:
                     yield opened
                     opened = None
                 opening = thread.submit(self._open_one, source)

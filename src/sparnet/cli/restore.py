@@ -301,6 +301,7 @@ def _open_identity() -> "Similarity":
 def _restore_all(batch: Batch, restorer: "Restorer", *, save_faces: bool, quality: int) -> None:
     """Restore all photos and write each as soon as it is done."""
     from sparnet.errors import ImageError
+    from sparnet.restoration import LARGE_PIXELS
 
     jobs = {job.source: job for job in batch.jobs}
     crops = _CropWriter(batch) if save_faces else None
@@ -316,13 +317,15 @@ def _restore_all(batch: Batch, restorer: "Restorer", *, save_faces: bool, qualit
             batch.fail(str(error))
         advance()
 
-    # One photo is written while the next ones are worked on, and no more wait in memory.
+    # One photo is written while the next ones are worked on, unless it is large, and no more wait in memory.
     with progress_bar("restoring", len(jobs)) as advance, ThreadPoolExecutor(1) as writer:
         writing: Future[None] | None = None
         for made in restorer.restore_many(jobs, on_face=crops):
             if writing is not None:
                 writing.result()
             writing = writer.submit(end, made)
+            if made.result is not None and made.result.photo.pixels.size > 3 * LARGE_PIXELS:
+                writing.result()
         if writing is not None:
             writing.result()
 
