@@ -6,10 +6,11 @@ r"""Take a finished run's model into the package: scored on a test set, describe
     python scripts/ship_model.py runs/sparnet-hd-light --name sparnet-hd-light ... \
         --hr ../shared/faces/faces512-test --metrics lpips_alex,identity_cosine,psnr_y
 
-Copies the run's resolved recipe and log beside the model cards, in docs/runs/NAME/. With --int8 a second
-model, NAME-int8, is made in 8-bit integers, calibrated on the faces of that folder. That one, and with
---beside the model itself, goes to models/, which an installation does not copy. A model that is shipped
-already is written and scored again, with what it says of itself, by
+Copies the run's resolved recipe and log beside the model cards, in docs/runs/NAME/. With --mix the weights
+are the mean of the run's and another model's, which makes an adversarial training gentler. With --int8 a
+second model, NAME-int8, is made in 8-bit integers, calibrated on the faces of that folder. That one, and
+with --beside the model itself, goes to models/, which an installation does not copy. A model that is
+shipped already is written and scored again, with what it says of itself, by
 
     python scripts/ship_model.py --again --name sparnet-x8 --hr ... --framing 0.85 [--int8 ...]
 """
@@ -19,6 +20,7 @@ import shutil
 from pathlib import Path
 
 import openvino
+import torch
 
 from sparnet.engine.openvino import OpenvinoEngine
 from sparnet.evaluation.evaluate import Judge, run_model
@@ -26,6 +28,8 @@ from sparnet.evaluation.testset import TestFace, TestSetOptions, read_test_set
 from sparnet.export import export_onnx, rewrite_info
 from sparnet.network.build import Generator
 from sparnet.network.files import read_model_file
+from sparnet.network.folding import even_squares
+from sparnet.network.generator import SPARNet
 from sparnet.quantization import CALIBRATION_FACES, export_int8
 from sparnet.weights.catalog import SHIPPED_FOLDER, SUFFIX, describe_file, read_catalog, write_catalog
 from sparnet.weights.info import ModelInfo, Score
@@ -105,6 +109,20 @@ def ship_int8(network: Generator, info: ModelInfo, options: argparse.Namespace) 
     enter(described, path)
 
 
+def mix_in(network: Generator, other: Generator, share: float) -> None:
+    """Give a network the weighted mean of its weights and another's, from which it was trained.
+
+    Source:
+        Network interpolation: Wang et al., "ESRGAN", 2018.
+    """
+    if network.config != other.config:
+        raise SystemExit("the two models are of different architectures")
+    theirs = other.state_dict()
+    with torch.no_grad():
+        for name, tensor in network.state_dict().items():
+            tensor.copy_((1 - share) * tensor.double() + share * theirs[name].double())
+
+
 def main() -> None:
     """Ship a model."""
     parser = argparse.ArgumentParser(
@@ -122,6 +140,9 @@ def main() -> None:
     parser.add_argument(
         "--metrics", default=METRICS, type=lambda text: tuple(text.split(",")), help="psnr_y among them"
     )
+    parser.add_argument("--mix", type=Path, help="model that the run began with, to be mixed in")
+    parser.add_argument("--share", type=float, default=0.5, help="of the model of --mix in the weights")
+    parser.add_argument("--even-squares", action="store_true", help="see sparnet.network.folding")
     parser.add_argument("--int8", type=Path, help="originals to calibrate a second file of integers on")
     parser.add_argument("--weights", choices=("fp16", "int8"), default="int8", help="how they are stored")
     options = parser.parse_args()
@@ -131,6 +152,10 @@ def main() -> None:
         network, info = read_model_file(path)
     else:
         network, found = read_model_file(options.run / "model.onnx")
+        if options.mix is not None:
+            mix_in(network, read_model_file(options.mix)[0], options.share)
+        if options.even_squares and isinstance(network, SPARNet):
+            even_squares(network)
         changes = {"license": options.license, "trained_on": options.trained_on, "recipe": options.recipe}
         info = found.model_copy(update={"name": options.name, **changes})
     export_onnx(network, path, info, weights=options.weights)
