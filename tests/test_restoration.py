@@ -405,10 +405,9 @@ class TestAhead:
     @pytest.fixture
     def opened(self, monkeypatch) -> list[threading.Event]:
         events = [threading.Event() for _ in range(3)]
-        begin = restoration.read_photo
 
         def tells(path):
-            photo = begin(path)
+            photo = read_photo(path)
             events[int(path.stem)].set()
             return photo
 
@@ -423,7 +422,7 @@ class TestAhead:
         self, tmp_path, monkeypatch, opened, largest_px, ahead, is_next_opened
     ):
         monkeypatch.setattr(restoration, "LARGE_PIXELS", largest_px)
-        seen = []
+        seen: list[bool | None] = []
 
         def make(faces):
             number = len(seen)

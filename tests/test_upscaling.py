@@ -6,6 +6,7 @@ from jaxtyping import TypeCheckError
 
 import sparnet
 from sparnet import upscaling
+from sparnet.engine import open_engine
 from sparnet.errors import ImageError, WeightsError
 from sparnet.evaluation.testset import TestSetOptions, read_test_set
 from sparnet.image import resize_bicubic
@@ -299,10 +300,12 @@ class TestTwoNetworks:
 
     def test_the_second_is_not_loaded_before_it_is_needed(self, monkeypatch):
         opened = []
-        real = upscaling.open_engine
-        monkeypatch.setattr(
-            upscaling, "open_engine", lambda name, **options: (opened.append(name), real(name, **options))[1]
-        )
+
+        def opens(name, **options):
+            opened.append(name)
+            return open_engine(name, **options)
+
+        monkeypatch.setattr(upscaling, "open_engine", opens)
         chooser = Upscaler(threads=1)
         chooser.upscale(random_face(24, 24))
         chooser.upscale(smooth_face(48))

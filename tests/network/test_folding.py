@@ -140,6 +140,7 @@ def even_features(network: SPARNet) -> torch.Tensor:
 def test_even_features_make_even_pixels_once_squares_are_even(fold):
     torch.manual_seed(0)
     network = SPARNet(NetworkConfig(image_size=64, body_size=8, base_channels=8, pixel_unshuffle=fold))
+    assert network.output.conv.bias is not None
     torch.nn.init.normal_(network.output.conv.bias)
     features = even_features(network)
     with torch.no_grad():

@@ -22,7 +22,7 @@ from sparnet.training import loop
 from sparnet.training.loop import TrainingDivergedError, train
 from sparnet.training.recipe import recipe_to_toml
 from sparnet.training.state import load_newest, saved_states
-from sparnet.training.trainee import generator_step
+from sparnet.training.trainee import discriminator_step, generator_step
 from sparnet.upscaling import prepare_face
 from tests.training.tiny import NETWORK, step_losses, tiny_recipe, tiny_recipe_of, write_faces
 
@@ -199,11 +199,10 @@ def test_discriminators_can_judge_squares(tmp_path, faces, monkeypatch):
 
     monkeypatch.setattr(MultiScaleDiscriminator, "forward", looks)
     originals = []
-    step = loop.discriminator_step
 
     def keeps(critic, pair, made, **options):
         originals.append(to_signed(pair.hr))
-        return step(critic, pair, made, **options)
+        return discriminator_step(critic, pair, made, **options)
 
     monkeypatch.setattr(loop, "discriminator_step", keeps)
     values = {**BLIND, "adversarial": {**ADVERSARIAL["adversarial"], "discriminator_crop": 16}}
