@@ -164,7 +164,7 @@ def test_a_note_on_many_pictures_is_told_once(tmp_path, upscale):
 def test_verbose_says_where_each_result_is(tmp_path, upscale):
     write_image(tmp_path / "ä.png", face())
     ended = upscale(tmp_path / "ä.png", "-o", tmp_path / "out", "-v")
-    assert ended.out.splitlines()[0] == f"{tmp_path / 'ä.png'} -> {tmp_path / 'out' / 'ä.png'}"
+    assert ended.out.splitlines()[0] == f"{tmp_path / 'ä.png'} -> {tmp_path / 'out' / 'ä.png'} (small)"
 
 
 def test_a_name_that_the_terminal_cannot_write_is_escaped(tmp_path, small_model):
