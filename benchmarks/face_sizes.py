@@ -11,13 +11,10 @@ metrics' files (docs/metrics.md).
 """
 
 import argparse
-import io
 from pathlib import Path
 from statistics import fmean
 
-import numpy as np
-import PIL.Image
-
+from sparnet.degradation import Noise, add_noise, compress
 from sparnet.evaluation.testset import TestSetOptions, read_test_set
 from sparnet.image import AnyImage, resize_bicubic
 from sparnet.metrics.registry import METRICS
@@ -55,12 +52,11 @@ def main() -> None:
     kind = f"reduced to {known} px, then enlarged" if options.blurred else "reduced"
     print(f"{info.name}, {len(originals)} faces, {kind}: {' / '.join(NAMES)}")
     print(f"{'px':>4} {'bicubic':>18} {'network alone':>18} {'sparnet upscale':>18} {'by another':>11}")
-    chance = np.random.default_rng(0)
     for px in options.sizes:
         made, others = {}, 0
-        for hr in originals:
+        for number, hr in enumerate(originals):
             lr = resize_bicubic(hr, known, known) if options.blurred else hr
-            worse = _worsened(resize_bicubic(lr, px, px), options.noise, options.jpeg, chance)
+            worse = _worsened(resize_bicubic(lr, px, px), options.noise, options.jpeg, number)
             prepared = upscaler.prepare(worse)
             ended = upscaler.run([prepared])[0]
             others += ended.model != info.name
@@ -81,15 +77,11 @@ def main() -> None:
         )
 
 
-def _worsened(face: AnyImage, noise: float, quality: int | None, chance: np.random.Generator) -> AnyImage:
+def _worsened(face: AnyImage, noise: float, quality: int | None, seed: int) -> AnyImage:
     """Add noise, then compress."""
     if noise > 0:
-        face = np.rint(np.clip(face + chance.normal(0, noise, face.shape), 0, 255)).astype(np.uint8)
-    if quality is None:
-        return face
-    file = io.BytesIO()
-    PIL.Image.fromarray(face).save(file, "JPEG", quality=quality)
-    return np.asarray(PIL.Image.open(file).convert("RGB"))
+        face = add_noise(face, Noise(std=noise, per_channel=True, seed=seed))
+    return face if quality is None else compress(face, quality)
 
 
 if __name__ == "__main__":

@@ -6,13 +6,13 @@ A part of NASA's portrait of Eileen Collins (public domain, in scikit-image), re
 noise and JPEG blocks, beside what `sparnet restore -s 3` makes of it.
 """
 
-import io
 from pathlib import Path
 
 import numpy as np
 import PIL.Image
 import skimage.data
 
+from sparnet.degradation import Noise, add_noise, compress
 from sparnet.image import resize_bicubic
 from sparnet.restoration import Restorer, enlarge
 
@@ -23,10 +23,7 @@ FACTOR = 3
 def main() -> None:
     """Write the picture."""
     small = resize_bicubic(skimage.data.astronaut()[:226, 82:372], 100, 128)
-    noisy = small + np.random.default_rng(0).normal(0, 5, small.shape)
-    file = io.BytesIO()
-    PIL.Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8)).save(file, "JPEG", quality=60)
-    photo = np.asarray(PIL.Image.open(file).convert("RGB"))
+    photo = compress(add_noise(small, Noise(std=5, per_channel=True, seed=0)), 60)
     made = Restorer(upscale_factor=FACTOR).restore(photo).image
     gap = np.full((len(made), 8, 3), 255, dtype=np.uint8)
     beside = np.concatenate([enlarge(photo, FACTOR), gap, made], axis=1)
