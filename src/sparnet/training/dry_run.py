@@ -10,7 +10,7 @@ import torch
 from sparnet.network.cost import count_gflop
 from sparnet.training.loop import load_data, make_batches, open_fabric
 from sparnet.training.recipe import Recipe
-from sparnet.training.trainee import build_trainee, discriminator_step, generator_step
+from sparnet.training.trainee import build_trainee, last_step
 
 STEPS = 3
 
@@ -51,19 +51,7 @@ def dry_run(recipe: Recipe, *, notice: Callable[[str], None] = lambda _: None) -
             _wait(fabric.device)
             started = time.perf_counter()
         pair = batches.pairs(range(step * size, (step + 1) * size))
-        # The adversarial phase is the dear one: it is what is measured.
-        _, sr = generator_step(
-            trainee, pair, recipe=recipe, fabric=fabric, images_seen=recipe.train.total_images
-        )
-        if trainee.critic is not None:
-            discriminator_step(
-                trainee.critic,
-                pair,
-                sr,
-                recipe=recipe,
-                fabric=fabric,
-                images_seen=recipe.train.total_images,
-            )
+        last_step(trainee, pair, recipe=recipe, fabric=fabric)
         trainee.average.update(trainee.network, images_seen=(step + 1) * size, batch_size=size)
     _wait(fabric.device)
     speed = STEPS * size / (time.perf_counter() - started)

@@ -20,6 +20,8 @@ from sparnet.network.wavelet import wavelet_packet
 
 FirstT = TypeVar("FirstT")
 SecondT = TypeVar("SecondT")
+WHOLE = (slice(None), slice(None))
+"""Rows and columns of a whole picture."""
 
 
 class LossWeights(Config):
@@ -221,8 +223,8 @@ def generator_losses(
     discriminator: nn.Module | None,
     perceptual: PerceptualLoss | None,
     weights: LossWeights,
-    perceptual_crop: tuple[slice, slice] | None = None,
-    discriminator_crop: tuple[slice, slice] | None = None,
+    perceptual_crop: tuple[slice, slice] = WHOLE,
+    discriminator_crop: tuple[slice, slice] = WHOLE,
 ) -> GeneratorLosses:
     """Compute the losses of the generator that have a weight; gradients flow into `sr` only.
 
@@ -235,8 +237,8 @@ def generator_losses(
             gradients that never come. None if neither of its losses has a weight.
         perceptual: None if the loss has no weight.
         weights: Those of the sum; a loss of weight 0 is not computed.
-        perceptual_crop: Rows and columns that the perceptual loss looks at; None is all.
-        discriminator_crop: Those that the discriminators judge; None is all.
+        perceptual_crop: Rows and columns that the perceptual loss looks at.
+        discriminator_crop: Those that the discriminators judge.
 
     Raises:
         ValueError: If what a loss needs is None.
@@ -245,7 +247,7 @@ def generator_losses(
     if weights.adversarial > 0 or weights.feature_matching > 0:
         if discriminator is None:
             raise ValueError("the adversarial and feature matching losses need a discriminator")
-        rows, columns = discriminator_crop or (slice(None), slice(None))
+        rows, columns = discriminator_crop
         with frozen(discriminator):
             sr_judgements: list[Judgement] = discriminator(sr[..., rows, columns])
             if weights.feature_matching > 0:
@@ -258,7 +260,7 @@ def generator_losses(
                 adversarial = hinge_generator_loss(sr_logits=[each.logits for each in sr_judgements])
     if weights.perceptual > 0 and perceptual is None:
         raise ValueError("the perceptual loss needs a network to make features")
-    rows, columns = perceptual_crop or (slice(None), slice(None))
+    rows, columns = perceptual_crop
     return GeneratorLosses(
         pixel=pixel_loss(sr, hr) if weights.pixel > 0 else None,
         adversarial=adversarial,

@@ -32,6 +32,7 @@ from sparnet.network.synced_norm import synchronize_norms
 from sparnet.network.trunks import load_vgg
 from sparnet.training.ema import WeightAverage
 from sparnet.training.losses import (
+    WHOLE,
     GeneratorLosses,
     PerceptualLoss,
     discriminator_loss,
@@ -270,12 +271,10 @@ def _judge(
     return total, {"loss/generator": total.detach(), **named}
 
 
-def _crop(
-    pictures: Tensor, crop: int | None, *, recipe: Recipe, images_seen: int
-) -> tuple[slice, slice] | None:
-    """Choose the square of this batch that a loss looks at; None is all."""
+def _crop(pictures: Tensor, crop: int | None, *, recipe: Recipe, images_seen: int) -> tuple[slice, slice]:
+    """Choose the square of this batch that a loss looks at."""
     if crop is None:
-        return None
+        return WHOLE
     return square_at_random(pictures.shape[-1], crop, seed=recipe.seed, images_seen=images_seen)
 
 
@@ -310,8 +309,7 @@ def discriminator_step(
 ) -> dict[str, Tensor]:
     """Move the discriminators by one batch, by the square the generator was judged by; return their loss."""
     crop = recipe.adversarial.discriminator_crop if recipe.adversarial is not None else None
-    square = _crop(sr, crop, recipe=recipe, images_seen=images_seen)
-    rows, columns = square or (slice(None), slice(None))
+    rows, columns = _crop(sr, crop, recipe=recipe, images_seen=images_seen)
     with parametrize.cached():
         loss = discriminator_loss(
             critic.model, sr=sr[..., rows, columns], hr=to_signed(pair.hr[..., rows, columns])
@@ -320,3 +318,16 @@ def discriminator_step(
         fabric.backward(loss)
     critic.optimizer.step()
     return {"loss/discriminator": loss.detach()}
+
+
+def last_step(trainee: Trainee, pair: Pair, *, recipe: Recipe, fabric: Fabric) -> dict[str, Tensor]:
+    """Take a step as at the training's end, discriminators included: the dearest, which forecasts measure.
+
+    Returns:
+        The generator's losses by name.
+    """
+    seen = recipe.train.total_images
+    numbers, sr = generator_step(trainee, pair, recipe=recipe, fabric=fabric, images_seen=seen)
+    if trainee.critic is not None:
+        discriminator_step(trainee.critic, pair, sr, recipe=recipe, fabric=fabric, images_seen=seen)
+    return numbers

@@ -31,7 +31,7 @@ from sparnet.training.recipe import Recipe, parse_recipe, read_extended, recipe_
 from sparnet.training.results import MODEL_FILE, SCORES_FILE
 from sparnet.training.state import saved_states
 from sparnet.training.stop import TIME_IS_UP
-from sparnet.training.trainee import build_trainee, discriminator_step, generator_step
+from sparnet.training.trainee import build_trainee, last_step
 
 Kind: TypeAlias = Literal["sparnet", "wavelet", "hd"]
 """Which recipe a row starts from."""
@@ -314,18 +314,7 @@ class Bench:
         for step in range(_PACE_STEPS + 1):
             started = time.perf_counter()
             pair = batches.pairs(range(step * size, (step + 1) * size))
-            numbers, sr = generator_step(
-                trainee, pair, recipe=recipe, fabric=fabric, images_seen=recipe.train.total_images
-            )
-            if trainee.critic is not None:
-                discriminator_step(
-                    trainee.critic,
-                    pair,
-                    sr,
-                    recipe=recipe,
-                    fabric=fabric,
-                    images_seen=recipe.train.total_images,
-                )
+            numbers = last_step(trainee, pair, recipe=recipe, fabric=fabric)
             for value in numbers.values():
                 float(value)  # on a GPU, waits for the step
             times.append(time.perf_counter() - started)
