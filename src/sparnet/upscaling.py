@@ -92,7 +92,7 @@ def prepare_face(face: AnyImage, info: ModelInfo, *, finer: ModelInfo | None = N
     rows, columns = face.shape[:2]
     if times > 1:
         notes.append(f"each pixel is there {times} x {times} times: reduced to {columns} x {rows} px")
-    side, full, first = max(rows, columns), info.image_size, info
+    side, full = max(rows, columns), info.image_size
     expected = known_px(info)
     if min(rows, columns) < SMALLEST_PX:
         raise ImageError(
@@ -104,8 +104,8 @@ def prepare_face(face: AnyImage, info: ModelInfo, *, finer: ModelInfo | None = N
             f"{columns} x {rows} px is larger than the {full} x {full} px this model makes; "
             "crop a tiny face first, or use sparnet restore for photos"
         )
-    if finer is not None and side >= known_px(finer):
-        info, expected = finer, known_px(finer)
+    nearest = finer if finer is not None and side >= known_px(finer) else info
+    expected = known_px(nearest)
     if (rows, columns) != (expected, expected):
         shape = "not square, padded; " if rows != columns else ""
         made = f"{round(columns * full / side)} x {round(rows * full / side)}"
@@ -113,13 +113,13 @@ def prepare_face(face: AnyImage, info: ModelInfo, *, finer: ModelInfo | None = N
             f"{columns} x {rows} px, where {expected} x {expected} is expected: {shape}enlarged to {made} px"
         )
     if side > 2 * expected:
-        notes.append(f"{info.name} knows faces of {expected} px: it adds little to so large a face")
+        notes.append(f"{nearest.name} knows faces of {expected} px: it adds little to so large a face")
     top, left = (side - rows) // 2, (side - columns) // 2
     margins = ((top, side - rows - top), (left, side - columns - left), (0, 0))
     square = np.pad(face, margins, mode="edge") if rows != columns else face
     return PreparedFace(
         square,
-        as_known(square, first),
+        as_known(square, info),
         round(rows * full / side),
         round(columns * full / side),
         tuple(notes),
@@ -338,22 +338,23 @@ class Upscaler:
         """
         if not faces:
             return []
-        made = self.engine.run(np.stack([face.lr_up for face in faces]))
-        results = [_end(face, sr, self.info) for face, sr in zip(faces, made, strict=True)]
-        if self._finer_info is None:
-            return results
-        least, known = known_px(self._finer_info), known_px(self.info)
-        large = [index for index, face in enumerate(faces) if len(face.lr) >= least]
-        sharp = [index for index in large if shown_detail(made[index], faces[index].lr, known_px=known) > 1]
-        for index in set(large).difference(sharp):
-            note = f"blurred for its size: made by {self.info.name}, as a smaller face would be"
-            results[index] = dataclasses.replace(results[index], notes=(*results[index].notes, note))
+        made = list(self.engine.run(np.stack([face.lr_up for face in faces])))
+        infos, faces = [self.info for _ in faces], list(faces)
+        sharp = []
+        for index, face in enumerate(faces):
+            if self._finer_info is None or len(face.lr) < known_px(self._finer_info):
+                continue
+            if shown_detail(made[index], face.lr, known_px=known_px(self.info)) > 1:
+                sharp.append(index)
+            else:
+                note = f"blurred for its size: made by {self.info.name}, as a smaller face would be"
+                faces[index] = dataclasses.replace(face, notes=(*face.notes, note))
         if sharp and self.finer is not None:
             info = self.finer.info
             again = self.finer.run(np.stack([as_known(faces[index].lr, info) for index in sharp]))
             for index, sr in zip(sharp, again, strict=True):
-                results[index] = _end(faces[index], sr, info)
-        return results
+                made[index], infos[index] = sr, info
+        return [_end(face, sr, info) for face, sr, info in zip(faces, made, infos, strict=True)]
 
     def upscale(self, face: AnyImage) -> AnyImage:
         """Enlarge one face.
