@@ -9,13 +9,12 @@ the next photo is opened and the last one written while the network works. Print
 import argparse
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import median
 
 from sparnet.image import find_pictures
 from sparnet.restoration import RestoredFile, Restorer
-from sparnet.results import write_result
+from sparnet.results import write_behind, write_result
 
 
 def main() -> None:
@@ -41,12 +40,7 @@ def main() -> None:
                 write(made)
 
         def overlapped() -> None:
-            with ThreadPoolExecutor(1) as writer:
-                writing = None
-                for made in restorer.restore_many(sources):
-                    if writing is not None:
-                        writing.result()
-                    writing = writer.submit(write, made)
+            write_behind(restorer.restore_many(sources), write)
 
         in_turn()  # warms up
         times: dict[str, list[float]] = {"in turn": [], "overlapped": []}

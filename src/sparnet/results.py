@@ -1,15 +1,38 @@
 """Write what was made of a photo, and say in plain words and numbers what became of it."""
 
 import shutil
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from sparnet.errors import ImageError
 from sparnet.files import replacing
 from sparnet.image import WRITABLE_SUFFIXES, Photo, show_path, write_photo
-from sparnet.restoration import RestoredFace, RestoredPhoto, draw_boxes
+from sparnet.restoration import LARGE_PIXELS, RestoredFace, RestoredFile, RestoredPhoto, draw_boxes
 
 _NAMED_REASONS = 3
+
+
+def write_behind(made: Iterable[RestoredFile], write: Callable[[RestoredFile], None]) -> None:
+    """Write each photo in a thread while the next ones are worked on.
+
+    No more than one waits to be written, and after a large one nothing goes on before it is.
+
+    Args:
+        made: What `Restorer.restore_many` gives.
+        write: Called with each, in order; what it raises ends the work.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="sparnet-writer") as writer:
+        writing: Future[None] | None = None
+        for one in made:
+            if writing is not None:
+                writing.result()
+            writing = writer.submit(write, one)
+            if one.result is not None and one.result.photo.pixels.size > 3 * LARGE_PIXELS:
+                writing.result()
+        if writing is not None:
+            writing.result()
 
 
 def write_result(

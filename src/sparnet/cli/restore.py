@@ -3,7 +3,6 @@
 import dataclasses
 import enum
 from collections import Counter
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -301,7 +300,7 @@ def _open_identity() -> "Similarity":
 def _restore_all(batch: Batch, restorer: "Restorer", *, save_faces: bool, quality: int) -> None:
     """Restore all photos and write each as soon as it is done."""
     from sparnet.errors import ImageError
-    from sparnet.restoration import LARGE_PIXELS
+    from sparnet.results import write_behind
 
     jobs = {job.source: job for job in batch.jobs}
     crops = _CropWriter(batch) if save_faces else None
@@ -317,17 +316,8 @@ def _restore_all(batch: Batch, restorer: "Restorer", *, save_faces: bool, qualit
             batch.fail(str(error))
         advance()
 
-    # One photo is written while the next ones are worked on, unless it is large, and no more wait in memory.
-    with progress_bar("restoring", len(jobs)) as advance, ThreadPoolExecutor(1) as writer:
-        writing: Future[None] | None = None
-        for made in restorer.restore_many(jobs, on_face=crops):
-            if writing is not None:
-                writing.result()
-            writing = writer.submit(end, made)
-            if made.result is not None and made.result.photo.pixels.size > 3 * LARGE_PIXELS:
-                writing.result()
-        if writing is not None:
-            writing.result()
+    with progress_bar("restoring", len(jobs)) as advance:
+        write_behind(restorer.restore_many(jobs, on_face=crops), end)
 
 
 def _write(restorer: "Restorer", job: Job, made: "RestoredPhoto", quality: int) -> dict[str, Any]:
