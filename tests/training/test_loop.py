@@ -20,6 +20,7 @@ from sparnet.network.files import load_network
 from sparnet.training import log as training_log
 from sparnet.training import loop
 from sparnet.training.loop import TrainingDivergedError, train
+from sparnet.training.losses import charbonnier_loss, pixel_loss, squared_loss
 from sparnet.training.recipe import recipe_to_toml
 from sparnet.training.state import load_newest, saved_states
 from sparnet.training.trainee import discriminator_step, generator_step
@@ -256,6 +257,24 @@ def test_checkpointing_changes_nothing_but_memory(tmp_path, faces):
     for name, checkpointing in (("plain", False), ("again", True)):
         train(tiny_recipe_of(faces, values, checkpointing=checkpointing), tmp_path / name)
     assert_equal_states(tmp_path / "plain", tmp_path / "again")
+
+
+@pytest.mark.usefixtures("no_results")
+@pytest.mark.parametrize(
+    ("name", "loss"), [("l1", pixel_loss), ("charbonnier", charbonnier_loss), ("mse", squared_loss)]
+)
+def test_a_recipe_names_its_pixel_loss(tmp_path, faces, monkeypatch, name, loss):
+    expected: list[float] = []
+
+    def judged(trainee, pair, **options):
+        numbers, sr = step(trainee, pair, **options)
+        expected.append(float(loss(sr, to_signed(pair.hr))))
+        return numbers, sr
+
+    step = generator_step
+    monkeypatch.setattr(loop, "generator_step", judged)
+    train(tiny_recipe(faces, loss=name, total_images=8), tmp_path / "run")
+    assert step_losses(tmp_path / "run") == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.usefixtures("no_results")

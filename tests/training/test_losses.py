@@ -1,5 +1,6 @@
 """The losses against hand-computed cases, and where their gradients flow."""
 
+import math
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from sparnet.training.losses import (
     GeneratorLosses,
     LossWeights,
     PerceptualLoss,
+    charbonnier_loss,
     discriminator_loss,
     feature_matching_loss,
     frozen,
@@ -22,6 +24,7 @@ from sparnet.training.losses import (
     hinge_generator_loss,
     perceptual_loss,
     pixel_loss,
+    squared_loss,
 )
 
 
@@ -78,6 +81,14 @@ def test_the_pixel_loss_is_the_mean_absolute_difference():
     assert pixel_loss(sr, hr).item() == pytest.approx((0.5 + 0.5 + 0 + 2) / 4)
 
 
+def test_other_pixel_losses_are_their_formulas():
+    sr = torch.tensor([0.5, -0.5, 0.0, 1.0]).reshape(1, 1, 2, 2)
+    hr = torch.tensor([0.0, 0.0, 0.0, -1.0]).reshape(1, 1, 2, 2)
+    assert squared_loss(sr, hr).item() == pytest.approx((0.25 + 0.25 + 0 + 4) / 4)
+    roots = [math.sqrt(square + 1e-6) for square in (0.25, 0.25, 0, 4)]
+    assert charbonnier_loss(sr, hr).item() == pytest.approx(sum(roots) / 4)
+
+
 def test_the_pixel_loss_of_a_picture_against_itself_is_zero():
     assert pixel_loss(grey(0.3), grey(0.3)).item() == 0
 
@@ -85,6 +96,8 @@ def test_the_pixel_loss_of_a_picture_against_itself_is_zero():
 def test_pictures_of_other_shapes_are_refused():
     with pytest.raises((ValueError, TypeCheckError)):
         pixel_loss(grey(0), grey(0, side=1))
+    with pytest.raises((ValueError, TypeCheckError)):
+        squared_loss(grey(0), grey(0, side=1))
 
 
 def test_the_hinge_loss_of_an_undecided_discriminator_is_one():

@@ -53,6 +53,27 @@ def pixel_loss(sr: Float[Tensor, "n c h w"], hr: Float[Tensor, "n c h w"]) -> Fl
     return _mean_absolute_difference(sr, hr)
 
 
+def charbonnier_loss(sr: Float[Tensor, "n c h w"], hr: Float[Tensor, "n c h w"]) -> Float[Tensor, ""]:
+    """Return `mean sqrt((sr - hr)^2 + 1e-6)`: as the pixel loss, but smooth at 0.
+
+    Raises:
+        ValueError: If the shapes differ.
+
+    Source:
+        Lai et al., "Deep Laplacian Pyramid Networks for Fast and Accurate Super-Resolution", 2017.
+    """
+    return (_difference(sr, hr).square() + 1e-6).sqrt().mean()
+
+
+def squared_loss(sr: Float[Tensor, "n c h w"], hr: Float[Tensor, "n c h w"]) -> Float[Tensor, ""]:
+    """Return `mean (sr - hr)^2`, whose least value has the highest PSNR.
+
+    Raises:
+        ValueError: If the shapes differ.
+    """
+    return _difference(sr, hr).square().mean()
+
+
 def wavelet_loss(
     sr: Float[Tensor, "n 3 h w"], hr: Float[Tensor, "n2 3 h2 w2"], *, factor: int
 ) -> Float[Tensor, ""]:
@@ -319,9 +340,18 @@ def _feature_loss(
 
 
 def _mean_absolute_difference(sr: Tensor, hr: Tensor) -> Tensor:
+    _require_one_shape(sr, hr)
+    return functional.l1_loss(sr.float(), hr.float())
+
+
+def _difference(sr: Tensor, hr: Tensor) -> Tensor:
+    _require_one_shape(sr, hr)
+    return sr.float() - hr.float()
+
+
+def _require_one_shape(sr: Tensor, hr: Tensor) -> None:
     if sr.shape != hr.shape:
         raise ValueError(f"sr and hr must have one shape, got {tuple(sr.shape)} and {tuple(hr.shape)}")
-    return functional.l1_loss(sr.float(), hr.float())
 
 
 def _pairs(what: str, first: Sequence[FirstT], second: Sequence[SecondT]) -> Iterable[tuple[FirstT, SecondT]]:

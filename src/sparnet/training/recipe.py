@@ -54,8 +54,8 @@ class TrainConfig(Config):
     """Images over which the learning rate rises from 0."""
     final_learning_rate: float = Field(default=0.0, ge=0)
     """Where the cosine ends, as a share of `learning_rate`."""
-    loss: Literal["l1", "charbonnier", "wavelet"] = "l1"
-    """Pixel loss: equation 1 (l1), sqrt(d^2 + 1e-6), or Wavelet-SRNet's, which needs an upscale_factor."""
+    loss: Literal["l1", "charbonnier", "mse", "wavelet"] = "l1"
+    """Pixel loss: equation 1 (l1), sqrt(d^2 + 1e-6), d^2, or Wavelet-SRNet's for an upscale_factor."""
     ema_halflife_images: int = Field(default=0, ge=0)
     """Images after which the running average of the weights has forgotten half; 0 keeps no average."""
     ema_rampup: float = Field(default=0.05, gt=0)
@@ -142,8 +142,12 @@ class Recipe(Config):
         folds = self.network.architecture == "sparnet" and self.network.pixel_unshuffle > 1
         if self.train.even_squares and (not folds or self.network.spectral_norm):
             raise ValueError("train.even_squares needs a network with pixel_unshuffle, without spectral_norm")
-        if self.train.loss == "wavelet" and (self.upscale_factor is None or self.adversarial is not None):
-            raise ValueError("train.loss = wavelet needs an upscale_factor, and no adversarial losses")
+        if self.train.loss == "wavelet" and self.upscale_factor is None:
+            raise ValueError("train.loss = wavelet needs an upscale_factor")
+        if self.train.loss != "l1" and self.adversarial is not None:
+            raise ValueError(
+                f"train.loss = {self.train.loss} and [adversarial] do not go together: its pixel loss is l1"
+            )
         if self.adversarial is not None:
             least = self.adversarial.discriminator.smallest_size
             if self.network.image_size < least:

@@ -35,9 +35,11 @@ from sparnet.training.losses import (
     WHOLE,
     GeneratorLosses,
     PerceptualLoss,
+    charbonnier_loss,
     discriminator_loss,
     generator_losses,
     pixel_loss,
+    squared_loss,
     wavelet_loss,
 )
 from sparnet.training.recipe import Recipe
@@ -239,11 +241,13 @@ def _judge(
     if critic is None or recipe.adversarial is None:
         match recipe.train.loss:
             case "charbonnier":
-                loss = _charbonnier(sr, hr)
+                loss = charbonnier_loss(sr, hr)
+            case "mse":
+                loss = squared_loss(sr, hr)
             case "wavelet":
                 loss = wavelet_loss(sr, hr, factor=recipe.upscale_factor or 1)
             case "l1":
-                loss = pixel_loss(sr.float(), hr)
+                loss = pixel_loss(sr, hr)
         return loss, {"loss/pixel": loss.detach()}
     weights = recipe.adversarial.weights
     if images_seen < recipe.adversarial.start_images:
@@ -291,11 +295,6 @@ def square_at_random(side: int, crop: int, *, seed: int, images_seen: int) -> tu
     chance = np.random.Generator(np.random.Philox(key=[seed, 2], counter=[0, images_seen, 0, 0]))
     top, left = (int(chance.integers(0, side - crop + 1)) for _ in range(2))
     return slice(top, top + crop), slice(left, left + crop)
-
-
-def _charbonnier(sr: Tensor, hr: Tensor) -> Tensor:
-    """Return `mean sqrt((sr - hr)^2 + 1e-6)`: as the pixel loss, but smooth at 0."""
-    return ((sr.float() - hr).square() + 1e-6).sqrt().mean()
 
 
 def discriminator_step(
