@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from sparnet.network.config import NetworkConfig
 from sparnet.network.folding import (
+    add_outer_units,
     even_squares,
     fold_weights,
     folds_into,
@@ -81,6 +82,20 @@ def test_inner_units_are_kept_and_new_ones_begin_as_the_identity(small, config):
         side = 32 if config is INNER else 8
         assert inner(torch.rand(1, 3, side, side)).shape == (1, 3, 32, 32)
     assert (len(inner.encoder), len(inner.decoder)) == ((1, 1) if config is INNER else (0, 1))
+
+
+@pytest.mark.parametrize("config", [INNER, DIRECT], ids=["folded", "direct"])
+def test_outer_units_are_added_around_the_inner_ones(small, config):
+    inner = keep_inner_units(small, config)
+    back = add_outer_units(inner, SMALL)
+    assert (len(back.encoder), len(back.body), len(back.decoder)) == (2, 1, 2)
+    same = [(back.body[0], small.body[0]), (back.decoder[0], small.decoder[0])]
+    if config is INNER:
+        same.append((back.encoder[1], small.encoder[1]))
+    for mine, theirs in same:
+        torch.testing.assert_close(dict(mine.state_dict()), dict(theirs.state_dict()), rtol=0, atol=0)
+    with pytest.raises(ValueError, match="other inner units"):
+        add_outer_units(inner, SMALL.model_copy(update={"max_channels": 16}))
 
 
 def test_units_that_began_as_the_identity_learn(small):

@@ -321,6 +321,27 @@ def test_a_run_starts_from_the_inner_units_of_a_larger_network(tmp_path, faces, 
     torch.testing.assert_close(started, origin)
 
 
+def test_a_run_starts_from_a_network_of_folded_pixels_and_folds_again(tmp_path, faces, monkeypatch):
+    """As a network for faces of 512 px begins with one that reads them at 16 px."""
+    inner = {"pixel_unshuffle": 2, "base_channels": 4, "body_units": 3}
+    train(tiny_recipe_of(faces, {"network": {**NETWORK, **inner}}, total_images=4), tmp_path / "inner")
+    monkeypatch.setattr(loop, "write_results", lambda *_, **__: {"psnr_y": 0.0})
+    folded = {"image_size": 64, "pixel_unshuffle": 2, "encoder_skips": True, "global_residual": "detail"}
+    values = {
+        "initial_weights": str(tmp_path / "inner" / "model.onnx"),
+        "network": {**NETWORK, **folded},
+        "data": {"train": [str(write_faces(tmp_path / "large", px=80))], "holdout_people": 1},
+    }
+    train(tiny_recipe_of(faces, values, total_images=4, learning_rate=1e-12), tmp_path / "outer")
+    made = final_state(tmp_path / "outer")["network"]
+    origin = final_state(tmp_path / "inner")["average"]
+    for unit in ("body.0", "decoder.0", "encoder.1"):
+        name = f"{unit}.branch.conv1.scale_conv.conv.weight"
+        theirs = name.replace("encoder.1", "encoder.0")
+        torch.testing.assert_close(made[name], origin[theirs], rtol=0, atol=1e-4)
+    assert "body.1.branch.conv1.scale_conv.conv.weight" not in made
+
+
 def test_a_network_may_read_faces_enlarged_to_less_than_their_full_size(tmp_path, faces):
     values = {"network": {**NETWORK, "input_size": 16}}
     train(tiny_recipe_of(faces, values, total_images=4), tmp_path / "run")

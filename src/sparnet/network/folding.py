@@ -86,20 +86,45 @@ def keep_inner_units(source: SPARNet, config: NetworkConfig) -> SPARNet:
     if not folds_outer_units(source.config, config):
         raise ValueError("the network has other inner units than the folded one")
     folded = SPARNet(config)
-    left_out = len(source.encoder) - len(folded.encoder)
-    for mine, theirs in (
-        (folded.encoder, source.encoder[left_out:]),
-        (folded.body, source.body),
-        (folded.decoder, source.decoder),
-    ):
-        for unit, origin in zip(mine, theirs, strict=False):
-            unit.load_state_dict(origin.state_dict())
+    _take_inner_units(folded, source)
     for unit in folded.body[len(source.body) :]:
         conv: Any = unit.get_submodule("branch.conv2")
         last: nn.Module = conv.scale_conv if config.norm == "none" else conv.norm
         for parameter in last.parameters():
             nn.init.zeros_(parameter)
     return folded.train(source.training)
+
+
+def add_outer_units(source: SPARNet, config: NetworkConfig) -> SPARNet:
+    """Return a network whose inner units begin where those of `source`, a network of folded pixels, stand.
+
+    The way back from `keep_inner_units`: the outer units that folding had replaced begin anew, as stem
+    and output do, and units of the body that `config` does not have are left out.
+
+    Args:
+        source: A network of folded pixels.
+        config: The same architecture, not folded; `folds_outer_units(config, source.config)` says whether
+            it is.
+
+    Raises:
+        ValueError: If the two do not belong together.
+    """
+    if not folds_outer_units(config, source.config):
+        raise ValueError("the network has other inner units than the folded one")
+    made = SPARNet(config)
+    _take_inner_units(made, source)
+    return made.train(source.training)
+
+
+def _take_inner_units(network: SPARNet, source: SPARNet) -> None:
+    """Copy the weights of the units that both have: of the same sizes, and of the body the first ones."""
+    for mine, theirs in (
+        (reversed(network.encoder), reversed(source.encoder)),
+        (network.body, source.body),
+        (network.decoder, source.decoder),
+    ):
+        for unit, origin in zip(mine, theirs, strict=False):
+            unit.load_state_dict(origin.state_dict())
 
 
 def reads_another_size(config: NetworkConfig, other: NetworkConfig) -> bool:

@@ -19,6 +19,7 @@ from sparnet.network.config import NetworkConfig
 from sparnet.network.discriminator import MultiScaleDiscriminator
 from sparnet.network.files import load_network
 from sparnet.network.folding import (
+    add_outer_units,
     even_squares,
     fold_weights,
     folds_into,
@@ -161,9 +162,9 @@ def take_weights(network: Generator, name_or_path: str) -> None:
     Its sizes may differ, all in one proportion: a network for faces of 256 px with a body of 16 px
     goes on at 512 px with a body of 32 px. And it may be the same network unfolded: one for faces of
     128 px becomes one for faces of 512 px that are folded by 4 (`fold_weights`). Or a smaller one is
-    made of its inner units (`keep_inner_units`), or one that reads larger or smaller faces begins with
-    all but its first units (`keep_inside`). Skips that the source does not have stay at 0, which changes
-    nothing of what it does.
+    made of its inner units (`keep_inner_units`), or a larger one around them (`add_outer_units`), or one
+    that reads larger or smaller faces begins with all but its first units (`keep_inside`). Skips that the
+    source does not have stay at 0, which changes nothing of what it does.
 
     Raises:
         WeightsError: If there is no such model, or its architecture differs.
@@ -171,6 +172,11 @@ def take_weights(network: Generator, name_or_path: str) -> None:
     source = load_network(name_or_path)
     mine = network.config.model_copy(update={"spectral_norm": False})
     theirs = mine.model_copy(update={"encoder_skips": source.config.encoder_skips})
+    unfolded = theirs.model_copy(
+        update={"image_size": theirs.inner_size, "pixel_unshuffle": 1, "global_residual": "none"}
+    )
+    if isinstance(source, SPARNet) and folds_outer_units(unfolded, source.config):
+        source = add_outer_units(source, unfolded)
     if isinstance(source, SPARNet) and folds_into(source.config, theirs):
         source = fold_weights(source, theirs)
     elif isinstance(source, SPARNet) and folds_outer_units(source.config, theirs):
