@@ -178,6 +178,7 @@ def test_exporting_twice_gives_the_same_bytes(small_model, small_network, tmp_pa
             "pixel_unshuffle": 2,
             "global_residual": "detail",
             "encoder_skips": True,
+            "refine_channels": 2,
         },
     ],
     ids=["direct", "direct-folded", "cbam", "none", "folded"],

@@ -7,7 +7,7 @@ from torch import nn
 from sparnet.network.config import NetworkConfig
 from sparnet.network.cost import count_gflop
 from sparnet.network.generator import FaceAttentionUnit, SPARNet, without_spectral_norm
-from sparnet.network.layers import Resize
+from sparnet.network.layers import Resize, reflect_pad
 
 SMALL = NetworkConfig(base_channels=4, max_channels=8, body_units=1, attention_channels=4)
 TINY = SMALL.model_copy(update={"image_size": 32, "body_size": 8, "attention_smallest_size": 4})
@@ -130,6 +130,7 @@ def test_units_as_small_as_the_smallest_map_have_no_attention():
         {"global_residual": "input"},
         {"encoder_skips": True},
         {"pixel_unshuffle": 4, "global_residual": "detail"},
+        {"pixel_unshuffle": 2, "refine_channels": 2},
     ],
     ids=str,
 )
@@ -199,6 +200,39 @@ def test_skips_start_as_nothing_and_then_carry_the_encoders_features():
         network(x)
         plain(x)
     torch.testing.assert_close(seen[0], seen[1] + carried, rtol=0, atol=1e-5)
+
+
+def test_a_refinement_starts_as_nothing_learns_and_then_blends_squares():
+    folded = changed(TINY, pixel_unshuffle=4, global_residual="detail")
+    plain, x = build(folded), faces(TINY)
+    network = build(changed(folded, refine_channels=2))
+    theirs = plain.state_dict()
+    network.load_state_dict(
+        theirs | {name: value for name, value in network.state_dict().items() if name not in theirs}
+    )
+    with torch.no_grad():
+        expected = plain(x)
+        assert torch.equal(network(x), expected)
+    network.train()(x).square().mean().backward()
+    gradient = network.get_parameter("refinement.conv2.conv.weight").grad
+    assert gradient is not None
+    assert gradient.abs().max() > 0
+    network.eval()
+    with torch.no_grad():  # a mean of 3 x 3 pixels in place of each, whatever the squares' borders
+        for name, parameter in network.named_parameters():
+            if name.startswith("refinement."):
+                parameter.zero_()
+        conv1 = network.get_parameter("refinement.conv1.conv.weight")
+        conv2 = network.get_parameter("refinement.conv2.conv.weight")
+        conv1[0, 0, 1, 1] = 1.0
+        conv2[0, 0] = 1 / 9
+        conv2[0, 0, 1, 1] -= 1.0
+        shift = 10.0  # where the activation is the identity
+        network.get_parameter("refinement.conv1.conv.bias")[0] = shift
+        network.load_state_dict(theirs, strict=False)
+        blended = nn.functional.avg_pool2d(reflect_pad(expected), 3, stride=1)
+        torch.testing.assert_close(network(x)[:, 0], blended[:, 0], rtol=0, atol=1e-4)
+        assert torch.equal(network(x)[:, 1:], expected[:, 1:])
 
 
 def test_a_face_does_not_depend_on_its_batch():

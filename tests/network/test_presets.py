@@ -128,6 +128,10 @@ def test_an_unknown_preset_is_refused_with_those_there_are():
             "n: global_residual detail needs pixel_unshuffle above 1: without it there is none",
         ),
         (
+            {"refine_channels": 8},
+            "n: refine_channels needs pixel_unshuffle above 1: without it nothing is unfolded",
+        ),
+        (
             {"input_size": 16, "global_residual": "input"},
             "n: global_residual needs an input of image_size",
         ),

@@ -371,9 +371,40 @@ def test_a_run_starts_from_a_network_for_smaller_faces(tmp_path, first_model):
     skipping = final_state(tmp_path / "skipping")["average"]
     torch.testing.assert_close(skipping["stem.conv.weight"], second)
     assert skipping["skips.0.weight"].abs().max() < 1e-6
+    folded = {"image_size": 64, "pixel_unshuffle": 2, "refine_channels": 2}
+    values["network"] = {**NETWORK, **folded}
+    train(tiny_recipe_of(large, values, total_images=4, learning_rate=1e-12), tmp_path / "refining")
+    refining = final_state(tmp_path / "refining")["average"]
+    assert refining["refinement.conv1.conv.weight"].abs().max() > 0
+    assert refining["refinement.conv2.conv.weight"].abs().max() < 1e-6
     values["network"] = {**NETWORK, **twice, "body_size": 8}
     with pytest.raises(WeightsError, match="another architecture: image_size is 32"):
         train(tiny_recipe_of(large, values), tmp_path / "third")
+
+
+@pytest.mark.usefixtures("no_results")
+def test_a_run_starts_from_the_discriminators_of_another(tmp_path, faces):
+    train(tiny_recipe_of(faces, {**BLIND, **ADVERSARIAL}), tmp_path / "first")
+    first = final_state(tmp_path / "first")["discriminator"]
+    values = {**ADVERSARIAL["adversarial"], "initial_discriminators": str(tmp_path / "first")}
+    values |= {"start_images": 0, "learning_rate": 1e-12}
+    recipe = tiny_recipe_of(faces, {**BLIND, "adversarial": values}, total_images=4)
+    train(recipe, tmp_path / "second")
+    taken = final_state(tmp_path / "second")["discriminator"]
+    assert taken.keys() == first.keys()
+    for name, tensor in taken.items():
+        if not name.endswith(("._u", "._v")):  # spectral normalisation moves its vectors in each step
+            torch.testing.assert_close(tensor, first[name], rtol=0, atol=1e-6)
+    other = {**values, "discriminator": TWO_SCALES}
+    with pytest.raises(WeightsError, match="are of another architecture"):
+        train(tiny_recipe_of(faces, {**BLIND, "adversarial": other}), tmp_path / "third")
+    train(tiny_recipe(faces, total_images=4), tmp_path / "plain")
+    other = {**values, "initial_discriminators": str(tmp_path / "plain")}
+    with pytest.raises(WeightsError, match="plain: its states have none"):
+        train(tiny_recipe_of(faces, {**BLIND, "adversarial": other}), tmp_path / "third")
+    other = {**values, "initial_discriminators": str(tmp_path / "nowhere")}
+    with pytest.raises(WeightsError, match="nowhere: no saved state"):
+        train(tiny_recipe_of(faces, {**BLIND, "adversarial": other}), tmp_path / "third")
 
 
 @pytest.mark.slow

@@ -51,6 +51,10 @@ class NetworkConfig(Config):
     """Whether the encoder's features are added to the decoder's of the same size, through a 1x1 conv
     that starts at 0. Ours: in the paper all of the picture passes through the body, which is enough
     for 16 px of information, but not for a face whose detail is to be kept."""
+    refine_channels: int = Field(default=0, ge=0)
+    """Channels of two convs at `image_size`, behind the unfolding, whose output is added to the picture
+    and starts at 0. Ours: what is unfolded from squares of `pixel_unshuffle` can show their borders,
+    which convs of whole pixels can blend. 0 has none, as the paper."""
     body_size: int = 16
     """Side of the feature maps of the body, in px: the smallest ones outside the hourglasses."""
     body_units: int = Field(default=10, ge=0)
@@ -105,6 +109,8 @@ class NetworkConfig(Config):
             raise ValueError(
                 "encoder_skips needs an encoder as deep as the decoder, not a smaller input_size"
             )
+        if self.refine_channels > 0 and self.pixel_unshuffle == 1:
+            raise ValueError("refine_channels needs pixel_unshuffle above 1: without it nothing is unfolded")
         if self.global_residual == "detail" and self.pixel_unshuffle == 1:
             raise ValueError("global_residual detail needs pixel_unshuffle above 1: without it there is none")
         if self.architecture == "wavelet":

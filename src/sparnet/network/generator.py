@@ -105,6 +105,33 @@ class FaceAttentionUnit(nn.Module):
         return self.shortcut(x) + attention_map * branch, attention_map
 
 
+class Refinement(nn.Module):
+    """Blend an unfolded picture: two convs at its full size, whose output is added to it.
+
+    They read the picture and the network's last features, unfolded like it. At first what they add is 0.
+
+    Args:
+        in_channels: Channels of the last features.
+        config: The network's configuration; `refine_channels` is how many the convs have.
+    """
+
+    def __init__(self, in_channels: int, config: NetworkConfig) -> None:
+        super().__init__()
+        channels, squares = config.refine_channels, config.pixel_unshuffle**2
+        self.features = ScaleConv(in_channels, channels * squares)
+        self.unfold = nn.PixelShuffle(config.pixel_unshuffle)
+        self.conv1 = ScaleConv(channels + 3, channels)
+        self.activation = build_activation(config.activation, channels)
+        self.conv2 = ScaleConv(channels, 3)
+
+    def forward(
+        self, picture: Float[Tensor, "n 3 h w"], features: Float[Tensor, "n c h2 w2"]
+    ) -> Float[Tensor, "n 3 h w"]:
+        """Return the refined picture."""
+        read = torch.cat([picture, self.unfold(self.features(features))], dim=1)
+        return picture + self.conv2(self.activation(self.conv1(read)))
+
+
 class SPARNet(nn.Module):
     """Turn an enlarged low-resolution face into a detailed one of the same size.
 
@@ -145,11 +172,14 @@ class SPARNet(nn.Module):
         self.skips = nn.ModuleList(_skips(config) if config.encoder_skips else [])
         self.output = ScaleConv(widths(size), 3 * config.pixel_unshuffle**2)
         self.unfold = nn.PixelShuffle(config.pixel_unshuffle)
+        self.refinement = Refinement(widths(size), config) if config.refine_channels else None
         self.apply(init_weights)
         if config.global_residual == "input":
             nn.init.zeros_(self.output.conv.weight)
         for skip in self.skips:
             nn.init.zeros_(skip.weight)  # type: ignore[arg-type]
+        if self.refinement is not None:
+            nn.init.zeros_(self.refinement.conv2.conv.weight)
         if config.spectral_norm:
             apply_spectral_norm(self)
 
@@ -228,13 +258,14 @@ class SPARNet(nn.Module):
         made = self.unfold(self.output(features))
         match self.config.global_residual:
             case "none":
-                return made
+                pass
             case "input":
-                return made + x
+                made = made + x
             case "detail":
                 side = self.config.pixel_unshuffle
                 means = nn.functional.avg_pool2d(x, side)
-                return made + x - nn.functional.interpolate(means, scale_factor=float(side), mode="nearest")
+                made = made + x - nn.functional.interpolate(means, scale_factor=float(side), mode="nearest")
+        return made if self.refinement is None else self.refinement(made, features)
 
 
 def _skips(config: NetworkConfig) -> list[nn.Module]:

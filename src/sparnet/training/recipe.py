@@ -89,6 +89,9 @@ class AdversarialConfig(Config):
     """What each loss counts for (equation 12)."""
     discriminator: DiscriminatorConfig = DiscriminatorConfig()
     """The discriminators."""
+    initial_discriminators: str | None = None
+    """Folder of a run whose discriminators, as they were in its newest state, the training starts from;
+    None starts from chance."""
     learning_rate: float = Field(default=4e-4, gt=0)
     """Step size of the discriminators' Adam."""
     betas: tuple[float, float] = (0.5, 0.99)

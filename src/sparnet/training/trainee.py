@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -44,7 +45,7 @@ from sparnet.training.losses import (
     wavelet_loss,
 )
 from sparnet.training.recipe import Recipe
-from sparnet.training.state import TrainState
+from sparnet.training.state import TrainState, load_newest
 
 ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
@@ -131,10 +132,12 @@ def build_trainee(
     )
     callable_network: Any = torch.compile(network) if recipe.train.compile else network
     model = fabric.setup_module(callable_network)
-    return Trainee(network, average, optimizer, model, _build_critic(recipe, fabric, notice))
+    return Trainee(network, average, optimizer, model, _build_critic(recipe, fabric, notice, resume=resume))
 
 
-def _build_critic(recipe: Recipe, fabric: Fabric, notice: Callable[[str], None]) -> Critic | None:
+def _build_critic(
+    recipe: Recipe, fabric: Fabric, notice: Callable[[str], None], *, resume: bool
+) -> Critic | None:
     config = recipe.adversarial
     if config is None:
         return None
@@ -143,17 +146,36 @@ def _build_critic(recipe: Recipe, fabric: Fabric, notice: Callable[[str], None])
         trunk = load_vgg(prefer=config.perceptual)
         notice(f"perceptual loss on {trunk.name} features")
         perceptual = PerceptualLoss(trunk).to(fabric.device)
-    network = _placed(MultiScaleDiscriminator(config.discriminator), recipe, fabric)
+    network = MultiScaleDiscriminator(config.discriminator)
+    if config.initial_discriminators is not None and not resume:
+        _take_discriminators(network, Path(config.initial_discriminators))
+    network = _placed(network, recipe, fabric)
     optimizer = torch.optim.Adam(
         network.parameters(), lr=config.learning_rate, betas=config.betas, fused=True
     )
     return Critic(network, optimizer, perceptual, fabric.setup_module(network))
 
 
+def _take_discriminators(network: MultiScaleDiscriminator, run: Path) -> None:
+    """Copy the discriminators of a run's newest state."""
+    state, _ = load_newest(run)
+    try:
+        network.load_state_dict(state.modules["discriminator"])
+    except KeyError:
+        raise WeightsError(f"initial_discriminators {run}: its states have none") from None
+    except RuntimeError as error:
+        first = str(error).splitlines()[0]
+        raise WeightsError(f"initial_discriminators {run} are of another architecture: {first}") from None
+
+
 def _placed(module: ModuleT, recipe: Recipe, fabric: Fabric) -> ModuleT:
     if recipe.train.channels_last:
         module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return module.to(fabric.device)
+
+
+_PARTS_FROM_0 = {"encoder_skips": "skips.", "refine_channels": "refinement."}
+"""What a network may have beyond the one whose weights it takes, and begins without effect."""
 
 
 def take_weights(network: Generator, name_or_path: str) -> None:
@@ -163,15 +185,16 @@ def take_weights(network: Generator, name_or_path: str) -> None:
     goes on at 512 px with a body of 32 px. And it may be the same network unfolded: one for faces of
     128 px becomes one for faces of 512 px that are folded by 4 (`fold_weights`). Or a smaller one is
     made of its inner units (`keep_inner_units`), or a larger one around them (`add_outer_units`), or one
-    that reads larger or smaller faces begins with all but its first units (`keep_inside`). Skips that the
-    source does not have stay at 0, which changes nothing of what it does.
+    that reads larger or smaller faces begins with all but its first units (`keep_inside`). Skips and a
+    refinement that the source does not have stay as they begin, which changes nothing of what it does.
 
     Raises:
         WeightsError: If there is no such model, or its architecture differs.
     """
     source = load_network(name_or_path)
     mine = network.config.model_copy(update={"spectral_norm": False})
-    theirs = mine.model_copy(update={"encoder_skips": source.config.encoder_skips})
+    added = {key: part for key, part in _PARTS_FROM_0.items() if not getattr(source.config, key)}
+    theirs = mine.model_copy(update={key: getattr(source.config, key) for key in added})
     unfolded = theirs.model_copy(
         update={"image_size": theirs.inner_size, "pixel_unshuffle": 1, "global_residual": "none"}
     )
@@ -183,8 +206,7 @@ def take_weights(network: Generator, name_or_path: str) -> None:
         source = keep_inner_units(source, theirs)
     elif isinstance(source, SPARNet) and reads_another_size(source.config, theirs):
         source = keep_inside(source, theirs)
-    adds_skips = mine.encoder_skips and not source.config.encoder_skips
-    if _scaled(source.config, mine.image_size) != (theirs if adds_skips else mine):
+    if _scaled(source.config, mine.image_size) != theirs:
         changes = [
             f"{key} is {getattr(source.config, key)!r}, the recipe has {getattr(mine, key)!r}"
             for key in type(mine).model_fields
@@ -194,7 +216,7 @@ def take_weights(network: Generator, name_or_path: str) -> None:
     tensors = source.state_dict()
     with torch.no_grad():
         for name, parameter in network.named_parameters():
-            if adds_skips and name.startswith("skips."):
+            if name.startswith(tuple(added.values())):
                 continue
             parameter.copy_(tensors[name.replace("parametrizations.weight.original", "weight")])
         for name, buffer in network.named_buffers():
