@@ -192,6 +192,16 @@ def test_killed_in_training_evaluation_and_writing_it_ends_with_the_numbers_of_a
     assert numbers(out) == numbers(tmp_path / "unbroken")
     assert next(method for method in numbers(out) if method["method"] == "SPARNet")["images_seen"] == 8
 
+    # A run of a version that had fewer settings, and so another name.
+    run = next((out / "runs").glob("*-????????"))
+    told = (run / "recipe.toml").read_text(encoding="utf-8")
+    assert "even_squares = false\n" in told
+    (run / "recipe.toml").write_text(told.replace("even_squares = false\n", ""), encoding="utf-8")
+    run.rename(run.with_name(run.name[:-8] + "01234567"))
+    again = sparnet_cli(*command, "-o", out)
+    assert again.code == 0, again.err
+    assert "trains" not in again.err
+
 
 _OF_TIME = ("origin", "milliseconds_a_face")
 

@@ -27,7 +27,7 @@ from sparnet.network.config import WAVELET_KEYS, NetworkConfig
 from sparnet.network.cost import count_gflop
 from sparnet.network.presets import PRESETS
 from sparnet.training.loop import RECIPE_FILE, load_faces, make_batches, open_fabric, train, validation_of
-from sparnet.training.recipe import Recipe, parse_recipe, read_extended, recipe_to_toml
+from sparnet.training.recipe import Recipe, load_recipe, parse_recipe, read_extended, recipe_to_toml
 from sparnet.training.results import MODEL_FILE, SCORES_FILE
 from sparnet.training.state import saved_states
 from sparnet.training.stop import TIME_IS_UP
@@ -340,8 +340,7 @@ class Bench:
         if given is not None:
             return given, f"given: {given.name}"
         recipe = self.recipe(row, factor)
-        digest = hashlib.sha256(recipe_to_toml(recipe).encode()).hexdigest()[:8]
-        run = self.options.output / "runs" / f"{recipe.name}-{digest}"
+        run = _run_of(recipe, self.options.output / "runs")
         total = recipe.train.total_images
         if not self._finished(run, total):
             self._train(recipe, run, row)
@@ -679,6 +678,19 @@ def _sides(folder: Path) -> list[int]:
         return [min(PIL.Image.open(io.BytesIO(face.encoded)).size) for face in read_faces(folder)[:50]]
     except (OSError, SyntaxError, ValueError) as error:
         raise DataError(f"{folder}: a picture cannot be decoded ({error})") from None
+
+
+def _run_of(recipe: Recipe, runs: Path) -> Path:
+    """Return the folder of a recipe's run: the one there is, even if it knew fewer settings, or a new one."""
+    for run in sorted(runs.glob(f"{recipe.name}-*")):
+        try:
+            found = load_recipe(run / RECIPE_FILE)
+        except (OSError, SparnetError):
+            continue
+        if found == recipe:
+            return run
+    digest = hashlib.sha256(recipe_to_toml(recipe).encode()).hexdigest()[:8]
+    return runs / f"{recipe.name}-{digest}"
 
 
 def _spent(run: Path) -> float | None:
