@@ -55,6 +55,17 @@ def test_each_epoch_sees_each_face_once_in_another_order():
     assert epochs[0] != epochs[1]
 
 
+def test_epochs_have_orders_that_do_not_resemble_each_other():
+    """A stream of chance that is another one's, shifted, nearly repeats its permutation."""
+    sampler, count = Sampler(3000, seed=0), 3000
+    places = []
+    for epoch in range(4):
+        rows = sampler.draw(range(count * epoch, count * (epoch + 1))).rows
+        places.append(np.argsort(rows))
+    alike = np.corrcoef(places)[np.triu_indices(4, k=1)]
+    assert np.abs(alike).max() < 0.1  # five standard errors of 1 / sqrt(3000)
+
+
 def test_without_augmentation_a_face_is_only_resized():
     faces = random_faces(side=32)
     made = batches(faces, flip=False, zoom=(1.0, 1.0)).batch(range(5))

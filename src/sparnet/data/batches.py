@@ -68,7 +68,7 @@ class Sampler:
     def _row(self, index: int) -> int:
         epoch, place = divmod(index, self.faces)
         if epoch != self._epoch:
-            generator = np.random.Generator(np.random.Philox(key=[self.seed, 0], counter=[epoch, 0, 0, 1]))
+            generator = np.random.Generator(np.random.Philox(key=[self.seed, 0], counter=[0, epoch, 0, 1]))
             self._epoch, self._order = epoch, generator.permutation(self.faces)
         return int(self._order[place])
 
