@@ -62,7 +62,7 @@ def test_epochs_have_orders_that_do_not_resemble_each_other():
     for epoch in range(4):
         rows = sampler.draw(range(count * epoch, count * (epoch + 1))).rows
         places.append(np.argsort(rows))
-    alike = np.corrcoef(places)[np.triu_indices(4, k=1)]
+    alike = np.asarray(np.corrcoef(places))[np.triu_indices(4, k=1)]
     assert np.abs(alike).max() < 0.1  # five standard errors of 1 / sqrt(3000)
 
 

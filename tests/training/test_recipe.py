@@ -36,6 +36,20 @@ def write(tmp_path: Path, text: str) -> Path:
         ("train.batch_size=0", "train.batch_size: input should be greater than or equal to 1, got 0"),
         ("upscale_factor=3", "upscale_factor must be one of 4, 8, 16, got 3"),
         ("data.holdout_people=0", "name data.validation, or hold out people by data.holdout_people"),
+        ("data.validation=faces", "data.validation and data.holdout_people: one of them, not both"),
+        ("data.validation_framing=0.01", "data.validation_framing: input should be greater than or equal to"),
+        ("data.augment.zoom=[0.5, 0.8]", "data.augment.zoom: must be a range from 1 to at most 16, got 0.5"),
+        (
+            "data.augment.zoom=[2.0, 1.0]",
+            "data.augment.zoom: must be a range from 1 to at most 16, got 2 to 1",
+        ),
+        ("data.augment.zoom=[1.0, 500.0]", "data.augment.zoom: must be a range from 1 to at most 16"),
+        ("train.betas=[1.5, 0.99]", "train.betas.0: input should be less than 1, got 1.5"),
+        ("adversarial.betas=[0.5, 2.0]", "adversarial.betas.1: input should be less than 1, got 2.0"),
+        (f"seed={2**63}", "seed: input should be less than"),
+        ('network={preset=["x"]}', "network.preset must be one of"),
+        ("adversarial.weights={pixel=0, adversarial=0, feature_matching=0, perceptual=0}", "are all 0"),
+        ("adversarial={start_images=8, weights={pixel=0, perceptual=0}}", "start_images must be 0 where"),
         ("degradation=release", "give either upscale_factor or degradation"),
         ("degradation=strong", "degradation: no degradation 'strong'"),
         ("network=sparnett", "network.preset must be one of"),
@@ -49,6 +63,12 @@ def test_a_mistake_is_told_in_one_line_that_names_the_key(tmp_path, assignment, 
         load_recipe(write(tmp_path, GOOD), (assignment,))
     assert message in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("loss", ["mse", "charbonnier"])
+def test_discriminators_go_with_the_papers_pixel_loss_alone(tmp_path, loss):
+    with pytest.raises(RecipeError, match=f"train.loss = {loss} and .adversarial. do not go together"):
+        load_recipe(write(tmp_path, GOOD), (f"train.loss={loss}", "adversarial.start_images=0"))
 
 
 @pytest.mark.parametrize(

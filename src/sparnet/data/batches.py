@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
+from pydantic import field_validator
 from torch import Tensor
 from torch.nn import functional
 
@@ -21,6 +22,10 @@ CROP_STEP_PX = 4
 """Crop sides are multiples of this, so that a batch is resized in few calls."""
 
 
+ZOOM_LIMIT = 16.0
+"""More makes training faces of a handful of pixels."""
+
+
 class AugmentConfig(Config):
     """How a training face is varied."""
 
@@ -30,6 +35,15 @@ class AugmentConfig(Config):
     """Range of enlargement: a square of 1/zoom of the picture's side, anywhere in it, is cut out."""
     quarter_turns: bool = False
     """Turn by 0, 90, 180 or 270 degrees, as the paper does; the release does not."""
+
+    @field_validator("zoom")
+    @classmethod
+    def _check_zoom(cls, zoom: tuple[float, float]) -> tuple[float, float]:
+        if not 1 <= zoom[0] <= zoom[1] <= ZOOM_LIMIT:
+            raise ValueError(
+                f"must be a range from 1 to at most {ZOOM_LIMIT:g}, got {zoom[0]:g} to {zoom[1]:g}"
+            )
+        return zoom
 
 
 @dataclass(frozen=True)

@@ -49,14 +49,15 @@ def make_validation(
         image_size: Side of the pictures, px.
         upscale_factor: They are reduced and enlarged bicubically by this,
         degradation: unless this is given: then by Equation 14, picture i with seed i.
-        framing: Share of the side that is kept.
+        framing: Share of the side that is kept. A face of `image_size` is kept whole: it has no margin,
+            and would have to be enlarged.
     """
     hr, lr, lr_up = [], [], []
     small = image_size // upscale_factor
     for index in range(len(faces)):
         picture = faces.picture(index)
         side = picture.shape[0]
-        cut = round(framing * side)
+        cut = side if side == image_size else round(framing * side)
         start = (side - cut) // 2
         crop = PillowImage.fromarray(picture[start : start + cut, start : start + cut])
         original = crop.resize((image_size, image_size), BICUBIC)

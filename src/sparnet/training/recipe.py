@@ -1,7 +1,7 @@
 """A recipe says all that a training is; it comes from TOML and is saved beside its results."""
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tomli_w
 from pydantic import Field, model_validator
@@ -31,10 +31,16 @@ class DataConfig(Config):
     """Pack or folder to judge on instead of people held out."""
     validation_images: int = Field(default=64, ge=1)
     """Faces judged at each evaluation: the first so many of those held out."""
-    validation_framing: float = Field(default=0.85, gt=0, le=1)
-    """Central share of a validation picture's side that is cut out and resized to `image_size`."""
+    validation_framing: float = Field(default=0.85, ge=0.1, le=1)
+    """Central share of a validation picture's side that is cut out and resized to `image_size`. One of
+    exactly `image_size`, which has no margin to cut, is taken whole."""
     augment: AugmentConfig = AugmentConfig()
     """How training faces are varied."""
+
+
+Decay = Annotated[float, Field(ge=0, lt=1)]
+Betas = tuple[Decay, Decay]
+"""Adam's decay rates, of the mean and of the square."""
 
 
 class TrainConfig(Config):
@@ -46,7 +52,7 @@ class TrainConfig(Config):
     """Images a step, over all devices."""
     learning_rate: float = Field(default=2e-4, gt=0)
     """Step size of Adam, at its highest."""
-    betas: tuple[float, float] = (0.9, 0.99)
+    betas: Betas = (0.9, 0.99)
     """Adam's decay rates."""
     schedule: Literal["fixed", "cosine"] = "fixed"
     """Whether the learning rate stays (paper) or rises linearly and falls as a cosine (ours)."""
@@ -94,7 +100,7 @@ class AdversarialConfig(Config):
     None starts from chance."""
     learning_rate: float = Field(default=4e-4, gt=0)
     """Step size of the discriminators' Adam."""
-    betas: tuple[float, float] = (0.5, 0.99)
+    betas: Betas = (0.5, 0.99)
     """Its decay rates."""
     perceptual: Literal["vgg19", "vgg16"] = "vgg19"
     """Network of the perceptual loss; VGG16 is taken where VGG19's file is absent, and said so."""
@@ -111,7 +117,7 @@ class Recipe(Config):
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
     """Name of the model made."""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
     """Every random number of the run follows from it."""
     upscale_factor: Literal[4, 8, 16] | None = None
     """How much larger the output is than the low-resolution face, which is made bicubically."""
@@ -142,6 +148,8 @@ class Recipe(Config):
             )
         if self.data.holdout_people == 0 and self.data.validation is None:
             raise ValueError("name data.validation, or hold out people by data.holdout_people")
+        if self.data.holdout_people > 0 and self.data.validation is not None:
+            raise ValueError("data.validation and data.holdout_people: one of them, not both")
         folds = self.network.architecture == "sparnet" and self.network.pixel_unshuffle > 1
         if self.train.even_squares and (not folds or self.network.spectral_norm):
             raise ValueError("train.even_squares needs a network with pixel_unshuffle, without spectral_norm")
@@ -152,6 +160,15 @@ class Recipe(Config):
                 f"train.loss = {self.train.loss} and [adversarial] do not go together: its pixel loss is l1"
             )
         if self.adversarial is not None:
+            weights = self.adversarial.weights
+            first = weights.pixel + weights.perceptual
+            if first + weights.adversarial + weights.feature_matching == 0:
+                raise ValueError("adversarial.weights are all 0: there is nothing to train on")
+            if self.adversarial.start_images > 0 and first == 0:
+                raise ValueError(
+                    "adversarial.start_images must be 0 where the weights of pixel and perceptual are: "
+                    "until then there is nothing to train on"
+                )
             least = self.adversarial.discriminator.smallest_size
             if self.network.image_size < least:
                 raise ValueError(
@@ -203,7 +220,7 @@ def parse_recipe(values: dict[str, Any], *, source: str) -> Recipe:
         network = {"preset": network}
     if isinstance(network, dict) and "preset" in network:
         name = network["preset"]
-        if name not in PRESETS:
+        if not isinstance(name, str) or name not in PRESETS:
             raise RecipeError(f"{source}: network.preset must be one of {', '.join(PRESETS)}, got {name!r}")
         changes = {key: value for key, value in network.items() if key != "preset"}
         values["network"] = preset(name).model_dump() | changes

@@ -1,0 +1,49 @@
+"""Pictures to judge a training by."""
+
+import numpy as np
+import pytest
+from PIL import Image as PillowImage
+
+from sparnet.data.faces import FaceSet
+from sparnet.data.validation import make_validation
+from sparnet.degradation import RELEASE
+from sparnet.image import resize_bicubic
+
+
+def random_faces(side: int) -> FaceSet:
+    pixels = np.random.default_rng(side).integers(0, 256, (3, side, side, 3), dtype=np.uint8)
+    return FaceSet(pixels, np.full(3, side, dtype=np.int64), ("0", "1", "2"), ("0", "1", "2"))
+
+
+def test_the_centre_of_a_rough_crop_is_the_original():
+    faces = random_faces(80)
+    made = make_validation(faces, image_size=32, upscale_factor=8, framing=0.85)
+    original = resize_bicubic(np.ascontiguousarray(faces.pixels[1, 6:74, 6:74]), 32, 32)
+    assert np.array_equal(made.hr[1], original)
+    assert np.array_equal(made.lr[1], resize_bicubic(original, 4, 4))
+    assert np.array_equal(made.lr_up[1], resize_bicubic(made.lr[1], 32, 32))
+    assert np.array_equal(made.at(16)[1], resize_bicubic(made.lr[1], 16, 16))
+
+
+def test_a_face_without_a_margin_is_kept_whole():
+    """Enlarged pictures would be called originals, and be easy to make."""
+    faces = random_faces(32)
+    assert np.array_equal(make_validation(faces, image_size=32, framing=0.85).hr, faces.pixels)
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_degraded_faces_are_the_same_each_time(seed):
+    faces = random_faces(64)
+    first, second = (
+        make_validation(faces, image_size=64, degradation=RELEASE, framing=1.0) for _ in range(2)
+    )
+    assert np.array_equal(first.lr_up[seed], second.lr_up[seed])
+    assert not np.array_equal(first.lr_up[seed], first.hr[seed])
+
+
+def test_it_is_made_as_pillow_makes_it():
+    faces = random_faces(40)
+    made = make_validation(faces, image_size=32, upscale_factor=4, framing=1.0)
+    picture = PillowImage.fromarray(faces.pixels[0]).resize((32, 32), PillowImage.Resampling.BICUBIC)
+    small = picture.resize((8, 8), PillowImage.Resampling.BICUBIC)
+    assert np.array_equal(made.lr_up[0], np.asarray(small.resize((32, 32), PillowImage.Resampling.BICUBIC)))
