@@ -2,7 +2,9 @@
 
 import csv
 import io
+import struct
 import tarfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,17 @@ def picture(side: int, value: int = 0) -> bytes:
     buffer = io.BytesIO()
     PillowImage.fromarray(np.full((side, side, 3), value, dtype=np.uint8)).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def huge() -> bytes:
+    """A PNG whose header claims more pixels than are decoded."""
+    header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
+    body = b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
+    return b"\x89PNG\r\n\x1a\n" + body
 
 
 def write_pack(folder: Path, *, missing: str | None = None) -> Path:
@@ -82,7 +95,8 @@ def test_sets_of_several_folders_are_one(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"no picture", "cannot be decoded"),
+        (b"no picture", r"bad\.png: not a picture that can be read"),
+        (huge(), r"bad\.png: .*100,000 x 100,000"),
         (picture(8), "is 8 px, smaller than the crop of 16 px"),
     ],
 )
@@ -90,6 +104,33 @@ def test_a_picture_that_cannot_be_trained_on_is_named(tmp_path, content, message
     (tmp_path / "bad.png").write_bytes(content)
     with pytest.raises(DataError, match=message):
         decode_faces(read_faces(tmp_path), smallest_px=16, largest_px=64, source=tmp_path)
+
+
+def test_faces_are_decoded_as_photos_are(tmp_path):
+    """Upright, and 16 bits reduced to 8, not cut off at white."""
+    left = np.zeros((16, 16, 3), dtype=np.uint8)
+    left[:, :8] = 200
+    turned = PillowImage.fromarray(left)
+    exif = turned.getexif()
+    exif[0x0112] = 3  # by 180 degrees
+    turned.save(tmp_path / "a.png", exif=exif)
+    PillowImage.fromarray(np.full((16, 16), 30_000, dtype=np.uint16)).save(tmp_path / "b.png")
+    faces = load_face_set([tmp_path], smallest_px=16, largest_px=16)
+    assert np.array_equal(faces.picture(0), left[::-1, ::-1])
+    assert (faces.picture(1) == round(30_000 / 257)).all()
+
+
+def test_faces_can_be_kept_in_the_memory_of_their_set(tmp_path):
+    faces = load_face_set([write_pack(tmp_path / "pack")], smallest_px=16, largest_px=64)
+    expected = faces.subset([0, 2, 3])
+    kept = faces.keep([0, 2, 3])
+    assert np.shares_memory(kept.pixels, faces.pixels)
+    assert np.array_equal(kept.pixels, expected.pixels)
+    assert (kept.sizes.tolist(), kept.names, kept.identities) == (
+        expected.sizes.tolist(),
+        expected.names,
+        expected.identities,
+    )
 
 
 def test_a_picture_that_is_not_square_is_refused(tmp_path):

@@ -6,7 +6,6 @@ whose names end in `-NN.tar`, NN being the shard. All faces of a set are kept in
 
 import csv
 import hashlib
-import io
 import tarfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Int, UInt8
-from PIL import Image as PillowImage
 
-from sparnet.errors import DataError
+from sparnet.errors import DataError, ImageError
+from sparnet.image import Image, decode_photo, picture_size, resize_bicubic
 
 SUFFIXES = frozenset({".webp", ".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
 
@@ -56,6 +55,23 @@ class FaceSet:
         rows = np.asarray(indices, dtype=np.int64)
         return FaceSet(
             self.pixels[rows],
+            self.sizes[rows],
+            tuple(self.names[i] for i in rows),
+            tuple(self.identities[i] for i in rows),
+        )
+
+    def keep(self, indices: Sequence[int]) -> "FaceSet":
+        """Keep the faces at `indices`, in their order, in the memory of this set, which is lost.
+
+        Args:
+            indices: Rising.
+        """
+        rows = np.asarray(indices, dtype=np.int64)
+        for place, row in enumerate(rows):
+            if place != row:
+                self.pixels[place] = self.pixels[row]
+        return FaceSet(
+            self.pixels[: len(rows)],
             self.sizes[rows],
             tuple(self.names[i] for i in rows),
             tuple(self.identities[i] for i in rows),
@@ -163,26 +179,42 @@ def decode_faces(faces: Sequence[Face], *, smallest_px: int, largest_px: int, so
     Raises:
         DataError: If a picture cannot be decoded, is not square or is smaller than `smallest_px`.
     """
+    return _decode_all([(face, source) for face in faces], smallest_px, largest_px)
+
+
+def decode_face(face: Face, *, source: Path) -> Image:
+    """Decode a face as every photo is: upright, 16 bits reduced to 8, transparency left out.
+
+    Raises:
+        DataError: If it is no picture, damaged or too large.
+    """
+    try:
+        return decode_photo(face.encoded).pixels
+    except ImageError as error:
+        raise DataError(f"{source}: {face.name}: {error}") from None
+
+
+def _decode_all(faces: Sequence[tuple[Face, Path]], smallest_px: int, largest_px: int) -> FaceSet:
+    """Decode faces of several sources, each into its place, so that the set is in memory once."""
     with ThreadPoolExecutor() as pool:
-        arrays = list(pool.map(lambda face: _decode(face, smallest_px, largest_px, source), faces))
-    side = max(array.shape[0] for array in arrays)
-    pixels = np.zeros((len(arrays), side, side, 3), dtype=np.uint8)
-    for row, array in zip(pixels, arrays, strict=True):
-        row[: array.shape[0], : array.shape[1]] = array
+        sizes = np.array(
+            list(pool.map(lambda one: _size(one[0], one[1], smallest_px, largest_px), faces)), np.int64
+        )
+        pixels = np.zeros((len(faces), sizes.max(), sizes.max(), 3), dtype=np.uint8)
+        places = [pixels[row, :size, :size] for row, size in enumerate(sizes)]
+        for _ in pool.map(_decode_into, places, faces):
+            pass
     return FaceSet(
-        pixels,
-        np.array([array.shape[0] for array in arrays], dtype=np.int64),
-        tuple(face.name for face in faces),
-        tuple(face.identity for face in faces),
+        pixels, sizes, tuple(face.name for face, _ in faces), tuple(face.identity for face, _ in faces)
     )
 
 
-def _decode(face: Face, smallest_px: int, largest_px: int, source: Path) -> np.ndarray:
+def _size(face: Face, source: Path, smallest_px: int, largest_px: int) -> int:
+    """Return the side a face will have, by its header."""
     try:
-        picture: PillowImage.Image = PillowImage.open(io.BytesIO(face.encoded)).convert("RGB")
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{source}: {face.name} cannot be decoded ({error})") from None
-    width, height = picture.size
+        width, height = picture_size(face.encoded)
+    except ImageError as error:
+        raise DataError(f"{source}: {face.name}: {error}") from None
     if width != height:
         raise DataError(
             f"{source}: {face.name} is {width} x {height} px; training faces must be square "
@@ -193,9 +225,18 @@ def _decode(face: Face, smallest_px: int, largest_px: int, source: Path) -> np.n
             f"{source}: {face.name} is {width} px, smaller than the crop of {smallest_px} px; "
             "remove it or lower image_size"
         )
-    if width > largest_px:
-        picture = picture.resize((largest_px, largest_px), PillowImage.Resampling.BICUBIC)
-    return np.asarray(picture)
+    return min(width, largest_px)
+
+
+def _decode_into(place: UInt8[np.ndarray, "side side 3"], face: tuple[Face, Path]) -> None:
+    one, source = face
+    picture = decode_face(one, source=source)
+    side = place.shape[0]
+    if picture.shape[0] > side:
+        picture = resize_bicubic(picture, side, side)
+    if picture.shape != place.shape:
+        raise DataError(f"{source}: {one.name} has other sizes than its header says")
+    place[:] = picture
 
 
 def load_face_set(
@@ -204,27 +245,8 @@ def load_face_set(
     """Read and decode all faces of several packs or folders into one set."""
     if not folders:
         raise DataError("no folder of faces is named (data.train)")
-    sets = [
-        decode_faces(
-            read_faces(folder, terms=terms), smallest_px=smallest_px, largest_px=largest_px, source=folder
-        )
-        for folder in folders
-    ]
-    if len(sets) == 1:
-        return sets[0]
-    side = max(faces.pixels.shape[1] for faces in sets)
-    pixels = np.zeros((sum(len(faces) for faces in sets), side, side, 3), dtype=np.uint8)
-    start = 0
-    for faces in sets:
-        block = pixels[start : start + len(faces)]
-        block[:, : faces.pixels.shape[1], : faces.pixels.shape[2]] = faces.pixels
-        start += len(faces)
-    return FaceSet(
-        pixels,
-        np.concatenate([faces.sizes for faces in sets]),
-        tuple(name for faces in sets for name in faces.names),
-        tuple(identity for faces in sets for identity in faces.identities),
-    )
+    faces = [(face, folder) for folder in folders for face in read_faces(folder, terms=terms)]
+    return _decode_all(faces, smallest_px, largest_px)
 
 
 def choose_faces(faces: FaceSet, count: int) -> FaceSet:
