@@ -1,12 +1,14 @@
 """Files that appear whole or not at all, and what killed processes have left of them."""
 
+import json
+import math
 import os
 import secrets
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 _LEFTOVERS = ".sparnet-*.tmp"
 
@@ -94,3 +96,16 @@ def _lock(file: IO[bytes], *, wait: bool) -> bool:
     except OSError:
         return False
     return True
+
+
+def to_json(report: dict[str, Any]) -> str:
+    """Return a report as JSON; numbers that are not finite, for which it has no word, become null."""
+    return json.dumps(_finite(report), indent=2, allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,6 +1,7 @@
 """Evaluation: pairs by name, refuses what does not match, and says what closed forms say."""
 
 import csv
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -9,10 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
+from sparnet import drawing
 from sparnet.errors import DataError, SparnetError
 from sparnet.evaluation.evaluate import Judge, compare, interval
 from sparnet.evaluation.testset import TestSetOptions, read_named, read_test_set
 from sparnet.image import read_image, resize_bicubic, write_image
+from sparnet.metrics.registry import METRICS
 from sparnet.metrics.y_sparnet import psnr_y
 
 
@@ -64,6 +67,68 @@ def test_names_that_do_not_pair_are_refused(tmp_path):
     write_image(folder / "face0.jpg", np.zeros((8, 8, 3), dtype=np.uint8))
     with pytest.raises(DataError, match="two pictures are named face0"):
         read_named(folder, names, what="result")
+
+
+def test_originals_that_could_be_mistaken_for_each_other_are_refused(tmp_path):
+    folder = pictures(tmp_path)
+    write_image(folder / "face0.bmp", np.zeros((64, 64, 3), dtype=np.uint8))
+    with pytest.raises(DataError, match="two pictures are named face0; which one is meant"):
+        read_test_set(folder, TestSetOptions())
+
+
+def test_originals_are_read_as_results_are(tmp_path):
+    """Turned upright by their EXIF: a file is equal to itself."""
+    face = PillowImage.fromarray(read_image(pictures(tmp_path / "smooth", count=1) / "face0.png"))
+    exif = face.getexif()
+    exif[0x0112] = 6
+    (tmp_path / "hr").mkdir()
+    face.save(tmp_path / "hr" / "face.png", exif=exif)
+    (original,) = read_test_set(tmp_path / "hr", TestSetOptions())
+    assert np.array_equal(original.hr, read_named(tmp_path / "hr", {"face": None}, what="result")["face"])
+    assert not np.array_equal(original.hr, np.asarray(face))
+
+
+def test_a_limit_leaves_out_results_too(tmp_path, sparnet_cli):
+    folder = pictures(tmp_path)
+    faces = read_test_set(folder, TestSetOptions(limit=2), lr=folder)
+    assert [face.name for face in faces] == ["face0", "face1"]
+    ended = sparnet_cli("evaluate", "--hr", folder, "--sr", folder, "--limit", "2", "--json", "-")
+    assert ended.code == 0, ended.err
+    report = json.loads(ended.out, parse_constant=pytest.fail)
+    assert report["faces"] == 2
+    assert report["methods"][1]["scores"]["psnr_y"]["value"] is None, "infinite, for which JSON has no word"
+
+
+def test_a_score_that_is_no_mean_has_no_median_and_its_numbers_their_own_name(
+    tmp_path, monkeypatch, sparnet_cli
+):
+    """The numbers of pictures under `landmark_auc` are errors: the lowest is the best."""
+
+    def error(sr: np.ndarray, hr: np.ndarray) -> float:
+        return float(np.abs(sr.astype(float) - hr).mean()) / 100
+
+    metric = METRICS["landmark_auc"]
+    fake = dataclasses.replace(metric, load=lambda: error, takes="pair", needs=())
+    monkeypatch.setitem(METRICS, "landmark_auc", fake)
+    hr, sr = pictures(tmp_path / "hr", count=9), tmp_path / "sr"
+    for index, face in enumerate(read_test_set(hr, TestSetOptions())):
+        write_image(sr / f"{face.name}.png", np.clip(face.hr.astype(int) + index, 0, 255).astype(np.uint8))
+    drawn: list[str] = []
+
+    def remember(strips: list[tuple[str, np.ndarray]], *, columns: int) -> np.ndarray:
+        drawn.extend(text for text, _ in strips)
+        return strips[0][1]
+
+    monkeypatch.setattr(drawing, "draw_sheet", remember)
+    written = ["--json", tmp_path / "r.json", "--csv", tmp_path / "r.csv", "--faces", tmp_path / "f.png"]
+    ended = sparnet_cli("evaluate", "--hr", hr, "--sr", sr, "--metrics", "landmark_auc", *written)
+    assert ended.code == 0, ended.err
+    mine = json.loads((tmp_path / "r.json").read_text())["methods"][1]
+    assert mine["scores"]["landmark_auc"]["median"] is None
+    rows = list(csv.DictReader((tmp_path / "r.csv").read_text().splitlines()))
+    assert float(rows[8][f"{sr} landmark_nme"]) > float(rows[1][f"{sr} landmark_nme"])
+    assert drawn[0] == "face8", "the worst face is shown first"
+    assert drawn[1].startswith("landmark_nme 0.0")
 
 
 def test_results_of_another_size_are_refused_never_scored(tmp_path):
@@ -178,6 +243,7 @@ def test_the_papers_bicubic_row_comes_out(shared):
         ["--sr", "b", "-s", "5"],
         ["--sr", "b", "-s", "8", "--degrade", "blind"],
         ["--sr", "b", "--every", "2"],
+        ["--sr", "b", "--metrics", "fid_inception2015", "--faces", "f.png"],
     ],
 )
 def test_wrong_use_exits_with_2(options, tmp_path, sparnet_cli):

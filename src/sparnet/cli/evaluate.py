@@ -4,7 +4,6 @@ import csv
 import dataclasses
 import enum
 import io
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -119,11 +118,17 @@ def evaluate(
         )
     try:
         from sparnet.evaluation.evaluate import Judge, compare, run_model
-        from sparnet.evaluation.testset import TestSetOptions, read_named, read_test_set
+        from sparnet.evaluation.testset import (
+            TestSetOptions,
+            left_out_names,
+            read_named,
+            read_test_set,
+        )
         from sparnet.metrics.registry import METRICS
     except ModuleNotFoundError as error:
         raise SparnetError(f"evaluate needs the package {error.name}: pip install 'sparnet[train]'") from None
     from sparnet.engine import open_engine
+    from sparnet.files import to_json
     from sparnet.restoration import mix
 
     engines = {name: open_engine(name, precision="fp32") for name in (model, against) if name is not None}
@@ -144,6 +149,8 @@ def evaluate(
         if metrics
         else _DEFAULT_METRICS[protocol]
     )
+    if faces_file is not None and all(METRICS[name].takes == "sets" for name in chosen if name in METRICS):
+        raise typer.BadParameter("needs a metric that has a number for each face", param_hint="--faces")
     faces = read_test_set(hr, options, lr=lr)
     judge = Judge(faces, chosen)
     plain = "input" if blind else "bicubic"
@@ -153,7 +160,8 @@ def evaluate(
         pictures = [mix(face.lr_up, picture, fidelity) for face, picture in zip(faces, made, strict=True)]
         results[name] = (pictures, milliseconds)
     if sr is not None:
-        named = read_named(sr, {face.name: face for face in faces}, what="result")
+        wanted = {face.name: face for face in faces}
+        named = read_named(sr, wanted, what="result", left_out=left_out_names(hr, limit))
         results[str(sr)] = ([named[face.name] for face in faces], None)
     with progress_bar("judging", len(faces) * len(results)) as advance:
         scored = [
@@ -181,9 +189,9 @@ def evaluate(
     if faces_file is not None:
         _draw_faces(faces_file, faces, results[main.method][0], main, every)
     if json_file is not None and str(json_file) != "-":
-        _write(json_file, (json.dumps(report, indent=2) + "\n").encode())
+        _write(json_file, to_json(report).encode())
     if json_file is not None and str(json_file) == "-":
-        sys.stdout.write(json.dumps(report, indent=2) + "\n")
+        sys.stdout.write(to_json(report))
         return
     _print_report(report, scored, differences)
 
@@ -257,10 +265,12 @@ def _columns(name: str, value: "Interval") -> tuple[str, str, str]:
 
 
 def _table_of_pictures(faces: "list[TestFace]", scored: "list[MethodScores]") -> str:
+    from sparnet.evaluation.evaluate import number_name
+
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     columns = [(scores, name) for scores in scored for name in scores.per_picture]
-    writer.writerow(["name", *(f"{scores.method} {name}" for scores, name in columns)])
+    writer.writerow(["name", *(f"{scores.method} {number_name(name)}" for scores, name in columns)])
     for index, face in enumerate(faces):
         writer.writerow([face.name, *(scores.per_picture[name][index] for scores, name in columns)])
     return text.getvalue()
@@ -273,11 +283,14 @@ def _draw_faces(
     import numpy as np
 
     from sparnet.drawing import draw_sheet
+    from sparnet.evaluation.evaluate import number_name
     from sparnet.image import write_image
     from sparnet.metrics.registry import METRICS
 
-    name, values = next(iter(scores.per_picture.items()))
-    order = np.argsort(values if METRICS[name].direction == "higher" else [-value for value in values])
+    metric, values = next(iter(scores.per_picture.items()))
+    name = number_name(metric)
+    rises = METRICS[metric].direction == "higher" and name == metric
+    order = np.argsort(values if rises else [-value for value in values])
     if every is not None:
         shown = list(range(0, len(faces), every))
     elif len(order) > 2 * FACES_ON_A_PAGE:

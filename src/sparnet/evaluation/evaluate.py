@@ -1,5 +1,6 @@
 """Judge a model, or a folder of results, over a test set."""
 
+import dataclasses
 import math
 import time
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from sparnet.errors import DataError, SparnetError
 from sparnet.evaluation.testset import TestFace
 from sparnet.image import AnyImage
 from sparnet.metrics.faces import FaceFinder
-from sparnet.metrics.registry import METRICS
+from sparnet.metrics.registry import METRICS, mean
 
 RESAMPLES = 2000
 """Bootstrap resamples of an interval."""
@@ -133,7 +134,7 @@ class Judge:
                 extra = (self._found[index],) if METRICS[name].takes == "face" else ()
                 values.append(float(self.loaded[name](sr, face.hr, *extra)))
             advance()
-        scores = {name: interval(values, METRICS[name].summarise) for name, values in per_picture.items()}
+        scores = {name: _summary(name, values) for name, values in per_picture.items()}
         for name, original in self._hr_features.items():
             scores[name] = Interval(METRICS[name].summarise(self.loaded[name](list(results)), original))
         return MethodScores(method, scores, per_picture, milliseconds_a_face)
@@ -160,13 +161,25 @@ def interval(values: Sequence[float], summarise: Callable[..., float]) -> Interv
     return Interval(float(summarise(values)), median, float(drawn.low), float(drawn.high))
 
 
-def compare(first: MethodScores, second: MethodScores) -> dict[str, Interval]:
-    """Return by number the mean of `first - second` over the pictures, with its paired interval.
+def _summary(name: str, values: Sequence[float]) -> Interval:
+    """Summarise a metric's numbers of pictures; one whose score is not their mean has no median of scores."""
+    found = interval(values, METRICS[name].summarise)
+    is_mean = METRICS[name].summarise is mean
+    return found if is_mean else dataclasses.replace(found, median=None)
 
-    The number of a picture under `landmark_auc` is its error, so that one is called `landmark_nme`.
+
+def number_name(metric: str) -> str:
+    """Name a metric's number of a picture: under `landmark_auc` that is its error, where lower is better."""
+    return metric.replace("landmark_auc", "landmark_nme")
+
+
+def compare(first: MethodScores, second: MethodScores) -> dict[str, Interval]:
+    """Return the mean of `first - second` over the pictures, with its paired interval.
+
+    By the names of `number_name`.
     """
     return {
-        name.replace("landmark_auc", "landmark_nme"): interval(
+        number_name(name): interval(
             [a - b for a, b in zip(values, second.per_picture[name], strict=True)],
             lambda sample: float(np.mean(sample)),
         )

@@ -1,15 +1,13 @@
 """A test set: originals, and the bad faces that a network is given in their place."""
 
 import hashlib
-import io
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import PIL.Image
 
-from sparnet.data.faces import read_faces
+from sparnet.data.faces import Face, decode_face, read_faces
 from sparnet.degradation import RELEASE, degrade
 from sparnet.errors import DataError
 from sparnet.image import PICTURE_SUFFIXES, AnyImage, Image, read_image, resize_bicubic
@@ -76,13 +74,38 @@ def read_test_set(hr: Path, options: TestSetOptions, *, lr: Path | None = None) 
     Raises:
         DataError: If a folder is empty, names do not pair, or sizes do not fit.
     """
-    originals = {name: _frame(picture, options, name) for name, picture in _read_originals(hr, options.limit)}
-    given = None if lr is None else read_named(lr, originals, what="low-resolution face")
+    faces = {_stem(face): face for face in _by_name(hr)}
+    left_out = _after(faces, options.limit)
+    originals = {
+        name: _frame(decode_face(face, source=hr), options, name)
+        for name, face in faces.items()
+        if name not in left_out
+    }
+    given = None
+    if lr is not None:
+        given = read_named(lr, originals, what="low-resolution face", left_out=left_out)
     return [_face(name, original, options, given) for name, original in originals.items()]
 
 
-def read_named(folder: Path, wanted: Mapping[str, object], *, what: str) -> dict[str, AnyImage]:
+def left_out_names(hr: Path, limit: int | None) -> frozenset[str]:
+    """Name the originals that a limit leaves out."""
+    return _after([_stem(face) for face in _by_name(hr)], limit)
+
+
+def _after(names: Iterable[str], limit: int | None) -> frozenset[str]:
+    return frozenset() if limit is None else frozenset(list(names)[limit:])
+
+
+def read_named(
+    folder: Path, wanted: Mapping[str, object], *, what: str, left_out: Collection[str] = ()
+) -> dict[str, AnyImage]:
     """Read pictures and pair them by name; neither side may have one that the other lacks.
+
+    Args:
+        folder: The pictures.
+        wanted: Names that must be there.
+        what: What the pictures are, for messages.
+        left_out: Names that may be there and are not read.
 
     Raises:
         DataError: If the names are not the same.
@@ -96,7 +119,7 @@ def read_named(folder: Path, wanted: Mapping[str, object], *, what: str) -> dict
                 raise DataError(f"{folder}: two pictures are named {path.stem}; which one is meant?")
             paths[path.stem] = path
     missing = [name for name in wanted if name not in paths]
-    extra = [name for name in paths if name not in wanted]
+    extra = [name for name in paths if name not in wanted and name not in left_out]
     if missing or extra:
         parts = [
             f"{len(names)} {kind} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
@@ -107,16 +130,23 @@ def read_named(folder: Path, wanted: Mapping[str, object], *, what: str) -> dict
     return {name: read_image(paths[name]) for name in wanted}
 
 
-def _read_originals(folder: Path, limit: int | None) -> list[tuple[str, AnyImage]]:
-    faces = sorted(read_faces(folder), key=lambda face: face.name)[:limit]
-    pictures = []
+def _by_name(folder: Path) -> list[Face]:
+    """Read originals in order of their names.
+
+    Raises:
+        DataError: If two have one name, but for its suffix: results could not be paired with them.
+    """
+    faces = sorted(read_faces(folder), key=lambda face: face.name)
+    seen: set[str] = set()
     for face in faces:
-        try:
-            picture = PIL.Image.open(io.BytesIO(face.encoded)).convert("RGB")
-        except (OSError, SyntaxError, ValueError) as error:
-            raise DataError(f"{folder}: {face.name} cannot be decoded ({error})") from None
-        pictures.append((str(Path(face.name).with_suffix("")), np.array(picture)))
-    return pictures
+        if _stem(face) in seen:
+            raise DataError(f"{folder}: two pictures are named {_stem(face)}; which one is meant?")
+        seen.add(_stem(face))
+    return faces
+
+
+def _stem(face: Face) -> str:
+    return str(Path(face.name).with_suffix(""))
 
 
 def _frame(picture: AnyImage, options: TestSetOptions, name: str) -> AnyImage:

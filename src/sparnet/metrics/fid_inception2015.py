@@ -13,6 +13,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from sparnet.errors import DataError, WeightsError
+from sparnet.files import replacing
 from sparnet.weights.auxiliary import check_sha256
 
 FID_PROTOCOL = "fid_inception2015"
@@ -83,7 +84,7 @@ class FeatureStatistics:
 
     def save(self, path: Path) -> None:
         """Write the statistics to a file of NumPy's, which should end in `.npz`."""
-        with path.open("wb") as file:
+        with replacing(path) as file:
             np.savez(
                 file,
                 mean=self.mean,

@@ -34,7 +34,8 @@ class Metric:
     """Files of weights, by name, and packages that are no dependency, as `package NAME`."""
 
 
-def _mean(values: Sequence[float]) -> float:
+def mean(values: Sequence[float]) -> float:
+    """Summarise numbers of pictures as most metrics do."""
     return fmean(values)
 
 
@@ -115,17 +116,17 @@ def _files(*keys: str) -> tuple[str, ...]:
 
 
 METRICS: dict[str, Metric] = {
-    "psnr_y": Metric(load=_load_psnr_y, takes="pair", direction="higher", unit="dB", summarise=_mean),
-    "ssim_y": Metric(load=_load_ssim_y, takes="pair", direction="higher", unit="", summarise=_mean),
-    "psnr_y_dic": Metric(load=_load_psnr_y_dic, takes="pair", direction="higher", unit="dB", summarise=_mean),
-    "ssim_y_dic": Metric(load=_load_ssim_y_dic, takes="pair", direction="higher", unit="", summarise=_mean),
-    "psnr_rgb": Metric(load=_load_psnr_rgb, takes="pair", direction="higher", unit="dB", summarise=_mean),
+    "psnr_y": Metric(load=_load_psnr_y, takes="pair", direction="higher", unit="dB", summarise=mean),
+    "ssim_y": Metric(load=_load_ssim_y, takes="pair", direction="higher", unit="", summarise=mean),
+    "psnr_y_dic": Metric(load=_load_psnr_y_dic, takes="pair", direction="higher", unit="dB", summarise=mean),
+    "ssim_y_dic": Metric(load=_load_ssim_y_dic, takes="pair", direction="higher", unit="", summarise=mean),
+    "psnr_rgb": Metric(load=_load_psnr_rgb, takes="pair", direction="higher", unit="dB", summarise=mean),
     "lpips_alex": Metric(
         load=_load_lpips_alex,
         takes="pair",
         direction="lower",
         unit="",
-        summarise=_mean,
+        summarise=mean,
         needs=_files("alexnet", "lpips_alex"),
     ),
     "lpips_vgg16": Metric(
@@ -133,7 +134,7 @@ METRICS: dict[str, Metric] = {
         takes="pair",
         direction="lower",
         unit="",
-        summarise=_mean,
+        summarise=mean,
         needs=_files("vgg16", "lpips_vgg16"),
     ),
     "identity_cosine": Metric(
@@ -141,7 +142,7 @@ METRICS: dict[str, Metric] = {
         takes="face",
         direction="higher",
         unit="",
-        summarise=_mean,
+        summarise=mean,
         needs=_files("identity"),
     ),
     "landmark_auc": Metric(

@@ -1,6 +1,5 @@
 """What a run leaves behind for others: a model file, its scores, and a picture of test faces."""
 
-import json
 from pathlib import Path
 
 import cv2
@@ -9,7 +8,7 @@ from jaxtyping import UInt8
 
 from sparnet.data.validation import Validation
 from sparnet.export import describe, export_onnx
-from sparnet.files import write_whole
+from sparnet.files import to_json, write_whole
 from sparnet.metrics.pairs import mean_over_pairs
 from sparnet.metrics.y_sparnet import psnr_y, ssim_y
 from sparnet.network.build import Generator
@@ -57,7 +56,7 @@ def write_results(
     )
     export_onnx(network, run / MODEL_FILE, info)
     report = {"images_seen": images_seen, "faces": len(sr), "validation": scores}
-    write_whole(run / SCORES_FILE, (json.dumps(report, indent=2) + "\n").encode())
+    write_whole(run / SCORES_FILE, to_json(report))
     encoded, png = cv2.imencode(".png", cv2.cvtColor(draw_faces(validation, sr), cv2.COLOR_RGB2BGR))
     if not encoded:
         raise RuntimeError("OpenCV could not encode the picture of test faces")

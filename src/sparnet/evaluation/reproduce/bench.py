@@ -5,6 +5,7 @@ import json
 import logging
 import re
 import time
+import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,11 +18,11 @@ from sparnet.config import parse_config, set_values
 from sparnet.data.faces import FaceSet, read_faces
 from sparnet.data.validation import Validation
 from sparnet.engine import open_engine
-from sparnet.errors import DataError, RecipeError, SparnetError, WeightsError
+from sparnet.errors import DataError, ImageError, RecipeError, SparnetError, WeightsError
 from sparnet.evaluation.evaluate import Judge, MethodScores, run_model
-from sparnet.evaluation.testset import TestFace, TestSetOptions, read_named, read_test_set
+from sparnet.evaluation.testset import TestFace, TestSetOptions, left_out_names, read_named, read_test_set
 from sparnet.files import remove_leftovers, replacing, write_whole
-from sparnet.image import PICTURE_SUFFIXES, AnyImage, read_image, resize_bicubic
+from sparnet.image import PICTURE_SUFFIXES, AnyImage, picture_size, read_image, resize_bicubic
 from sparnet.metrics.registry import METRICS
 from sparnet.network.config import WAVELET_KEYS, NetworkConfig
 from sparnet.network.cost import count_gflop
@@ -399,7 +400,9 @@ class Bench:
             return Result(row, factor, [face.lr_up for face in faces], "Pillow")
         folder = self._folder(row, factor)
         if folder is not None:
-            named = read_named(folder, {face.name: face for face in faces}, what="result")
+            left_out = left_out_names(self.test_set(family), self.options.limit)
+            wanted = {face.name: face for face in faces}
+            named = read_named(folder, wanted, what="result", left_out=left_out)
             return Result(row, factor, [named[face.name] for face in faces], f"folder {folder.name}")
         if row.kind is None and row.name not in self.options.models:
             return Result(row, factor, None, f"not run; --results '{row.name}=FOLDER' scores its results")
@@ -441,7 +444,7 @@ class Bench:
         try:
             with np.load(cached) as saved:
                 return list(saved["sr"]), float(saved["milliseconds"])
-        except (OSError, ValueError, KeyError, EOFError):
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             pictures, milliseconds = run_model(engine, faces)
         with replacing(cached) as file:
             np.savez(file, sr=np.stack(pictures), milliseconds=np.array(milliseconds))
@@ -670,14 +673,10 @@ def _people(sets: Sequence[Path]) -> int:
 
 def _sides(folder: Path) -> list[int]:
     """Return the sides of a set's first pictures."""
-    import io
-
-    import PIL.Image
-
     try:
-        return [min(PIL.Image.open(io.BytesIO(face.encoded)).size) for face in read_faces(folder)[:50]]
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{folder}: a picture cannot be decoded ({error})") from None
+        return [min(picture_size(face.encoded)) for face in read_faces(folder)[:50]]
+    except ImageError as error:
+        raise DataError(f"{folder}: a picture cannot be read: {error}") from None
 
 
 def _run_of(recipe: Recipe, runs: Path) -> Path:

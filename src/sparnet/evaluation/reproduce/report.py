@@ -1,7 +1,6 @@
 """What a table or figure of the paper leaves behind: Markdown, numbers in JSON, pictures."""
 
 import dataclasses
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,7 +9,7 @@ from typing import Any
 
 from sparnet.evaluation.evaluate import Interval, compare
 from sparnet.evaluation.reproduce.bench import Bench, Result
-from sparnet.files import write_whole
+from sparnet.files import to_json, write_whole
 from sparnet.image import AnyImage, write_image
 from sparnet.metrics.registry import METRICS
 
@@ -80,7 +79,7 @@ class Report:
             **self.numbers,
         }
         numbers = folder / f"{self.name}.json"
-        write_whole(numbers, json.dumps(_finite(described), indent=2) + "\n")
+        write_whole(numbers, to_json(described))
         page = folder / f"{self.name}.md"
         write_whole(page, self.markdown([path.name for path in written]))
         return [page, *written, numbers]
@@ -265,15 +264,6 @@ def _as_numbers(result: Result) -> dict[str, Any]:
         "milliseconds_a_face": result.milliseconds_a_face,
         "scores": {name: dataclasses.asdict(value) for name, value in scores.items()},
     }
-
-
-def _finite(value: Any) -> Any:
-    """Replace what JSON has no word for."""
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def better(metric: str) -> str:
