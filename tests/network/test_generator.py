@@ -235,6 +235,26 @@ def test_a_refinement_starts_as_nothing_learns_and_then_blends_squares():
         assert torch.equal(network(x)[:, 1:], expected[:, 1:])
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"encoder_skips": True},
+        {"global_residual": "input"},
+        {"pixel_unshuffle": 2, "refine_channels": 2},
+    ],
+    ids=str,
+)
+def test_convs_that_begin_at_0_have_no_spectral_norm(changes):
+    network = build(changed(TINY, spectral_norm=True, **changes)).train()
+    made = network(faces(TINY, 2))
+    assert made.isfinite().all()
+    made.square().mean().backward()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in network.parameters())
+    plain = without_spectral_norm(network).eval()
+    with torch.no_grad():
+        torch.testing.assert_close(plain(faces(TINY)), network.eval()(faces(TINY)), rtol=0, atol=1e-5)
+
+
 def test_a_face_does_not_depend_on_its_batch():
     network, x = build(TINY), faces(TINY, 3)
     with torch.no_grad():

@@ -292,6 +292,40 @@ def test_a_loss_that_is_no_number_stops_the_run_and_keeps_the_last_good_state(tm
     assert load_newest(tmp_path / "run")[0].images_seen == 8
 
 
+@pytest.mark.usefixtures("no_results")
+@pytest.mark.parametrize("size", [float("inf"), 1e30])
+def test_weights_that_make_no_pictures_are_not_saved(tmp_path, faces, monkeypatch, size):
+    """The loss of a step is that of the weights before it, and says nothing of those that are saved."""
+
+    def bursts(trainee, pair, **options):
+        done = step(trainee, pair, **options)
+        if options["images_seen"] >= 8:
+            with torch.no_grad():
+                trainee.network.get_parameter("output.conv.weight").fill_(size)
+                trainee.network.get_parameter("stem.conv.weight").fill_(size)
+        return done
+
+    step = generator_step
+    monkeypatch.setattr(loop, "generator_step", bursts)
+    with pytest.raises(TrainingDivergedError, match="before image 12: a sum of weights or of what they make"):
+        train(tiny_recipe(faces), tmp_path / "run")
+    assert load_newest(tmp_path / "run")[0].images_seen == 8
+    monkeypatch.setattr(loop, "generator_step", step)
+    assert train(tiny_recipe(faces), tmp_path / "run", resume=True).finished
+
+
+@pytest.mark.usefixtures("no_results")
+def test_changed_decay_rates_hold_for_a_run_that_goes_on(tmp_path, faces):
+    values = {**BLIND, **ADVERSARIAL}
+    train(tiny_recipe_of(faces, values, total_images=12), tmp_path / "run")
+    values["adversarial"] = {**ADVERSARIAL["adversarial"], "betas": [0.3, 0.7]}
+    train(tiny_recipe_of(faces, values, total_images=16, betas=[0.5, 0.9]), tmp_path / "run", resume=True)
+    state = final_state(tmp_path / "run")
+    assert [tuple(group["betas"]) for group in state["optimizer"]["param_groups"]] == [(0.5, 0.9)]
+    groups = state["discriminator_optimizer"]["param_groups"]
+    assert [tuple(group["betas"]) for group in groups] == [(0.3, 0.7)]
+
+
 def test_a_run_starts_from_other_weights(tmp_path, faces, first_model):
     values = {"initial_weights": str(first_model)}
     train(tiny_recipe_of(faces, values, total_images=4, learning_rate=1e-12), tmp_path / "second")

@@ -341,9 +341,12 @@ def init_weights(module: nn.Module) -> None:
 
 
 def apply_spectral_norm(network: nn.Module) -> None:
-    """Divide the weight of every conv in `network` by its spectral norm from now on."""
+    """Divide the weight of every conv in `network` by its spectral norm from now on.
+
+    A conv that begins at 0, so that what it adds begins without effect, stays as it is: it has no norm.
+    """
     for module in list(network.modules()):
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, nn.Conv2d) and module.weight.any():
             parametrizations.spectral_norm(module)
 
 

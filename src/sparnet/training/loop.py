@@ -102,7 +102,8 @@ def load_faces(recipe: Recipe) -> tuple[FaceSet, FaceSet]:
         judged = None
         if recipe.data.validation is None:
             train, held_out = hold_out_people(faces, people=recipe.data.holdout_people)
-            faces, judged = faces.subset(train), faces.subset(held_out)
+            judged = faces.subset(held_out)
+            faces = faces.keep(train)
         if recipe.data.images is not None:
             faces = choose_faces(faces, recipe.data.images)
     except DataError as error:
@@ -216,6 +217,7 @@ def train(
         for line in refused:
             notice(f"{line}; using the state before it")
         trainee.restore(state)
+        trainee.follow(recipe)
         images_seen = state.images_seen
     closing = ExitStack()
     log = board = None
@@ -282,10 +284,13 @@ def train(
             if first and end < config.total_images and _crossed(begin, end, config.evaluate_every_images):
                 psnr, _ = evaluate(end)
             if saving:
+                _require_sound(trainee, pair, fabric, end)
                 save(end)
             if _agreed(stop, fabric):
                 break
         _require_finite(_measured(numbers, fabric), images_seen)
+        if numbers:
+            _require_sound(trainee, pair, fabric, images_seen)
         save(images_seen)
         finished = images_seen >= config.total_images
         scores: dict[str, float] = {}
@@ -397,6 +402,22 @@ def _measured(numbers: dict[str, Tensor], fabric: Fabric) -> dict[str, float]:
 
 def _crossed(before: int, after: int, every: int) -> bool:
     return before // every != after // every
+
+
+@torch.no_grad()
+def _require_sound(trainee: Trainee, pair: Pair, fabric: Fabric, images_seen: int) -> None:
+    """Refuse weights that make no pictures, before they are saved: the loss was that of the weights before.
+
+    Raises:
+        TrainingDivergedError: In all processes, if it is so in one.
+    """
+    network = trainee.network
+    network.eval()  # so that no running statistics move
+    made = network(to_signed(pair.lr_up))
+    network.train()
+    weights = [*trainee.network.parameters(), *trainee.average.network.parameters()]
+    sums = torch.stack([tensor.detach().double().abs().sum() for tensor in [made, *weights]])
+    _require_finite(_measured({"a sum of weights or of what they make": sums.sum()}, fabric), images_seen)
 
 
 def _require_finite(measured: dict[str, float], images_seen: int) -> None:

@@ -91,6 +91,18 @@ class Trainee:
                 first = str(error).splitlines()[0]
                 raise WeightsError(f"the saved state does not fit the recipe's {name}: {first}") from None
 
+    def follow(self, recipe: Recipe) -> None:
+        """Take from the recipe what a saved state of the optimisers would else keep: their decay rates.
+
+        The learning rates are set at every step.
+        """
+        optimizers = [(self.optimizer, recipe.train.betas)]
+        if self.critic is not None and recipe.adversarial is not None:
+            optimizers.append((self.critic.optimizer, recipe.adversarial.betas))
+        for optimizer, betas in optimizers:
+            for group in optimizer.param_groups:
+                group["betas"] = betas
+
     def _parts(self) -> dict[str, Any]:
         parts: dict[str, Any] = {
             "network": self.network,
