@@ -8,6 +8,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from sparnet.cli.video import split_videos
 from sparnet.errors import ImageError, SparnetError
 from sparnet.faces.align import invert, template
 from sparnet.faces.detect import Face
@@ -446,6 +447,18 @@ def test_options_of_photos_are_refused_for_videos(tmp_path, restore, option):
     ended = restore(tmp_path / "clip.mp4", "-o", tmp_path / "out", *option)
     assert ended.code == 2
     assert "does not go with a video" in ended.err
+
+
+def test_patterns_name_videos_too(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("v2.mp4", "v1.mp4", "a/v3.mp4", "v[1].mov", "v.jpg"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    videos, others = split_videos([Path("v*.mp4"), Path("v.jpg"), Path("v[1].mov"), Path("**/v3.mp4")])
+    assert [path.as_posix() for path in videos] == ["v1.mp4", "v2.mp4", "v[1].mov", "a/v3.mp4"]
+    assert others == [Path("v.jpg")]
+    for missing in ("w*.mp4", "w.mp4", "**w.mp4"):
+        assert split_videos([Path(missing)]) == ([Path(missing)], []), "told of as one that is not there"
 
 
 def test_the_suffixes_that_the_program_knows_are_those_that_are_written():

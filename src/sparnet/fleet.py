@@ -380,11 +380,15 @@ def _list_jobs(source: str | Path, folder: str, *, recursive: bool) -> tuple[dic
     jobs: dict[str, str] = {}
     taken: set[str] = set()
     failures: list[str] = []
+    results = folder.rstrip("/")
+    is_inside = results.startswith(f"{root.rstrip('/')}/")
     for info in sorted(found, key=lambda info: info.path):
         inner = info.path[len(root.rstrip("/")) + 1 :]
         suffix = Path(inner).suffix.lower()
         hidden = any(part.startswith((".", "_")) for part in inner.split("/"))
         if info.type != pyarrow.fs.FileType.File or suffix not in PICTURE_SUFFIXES or hidden:
+            continue
+        if is_inside and info.path.startswith(f"{results}/"):  # what an earlier call has made
             continue
         kept = WRITABLE_SUFFIXES.get(suffix, "GIF") != "GIF"
         target = f"{folder.rstrip('/')}/{inner}" + ("" if kept else ".png")

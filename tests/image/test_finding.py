@@ -92,6 +92,23 @@ def test_pictures_of_one_name_do_not_meet_in_the_output(tmp_path):
     assert Path("2.png") in outputs
 
 
+def test_the_folder_of_results_is_not_looked_into_but_when_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    touch(tmp_path, "p/a.png", "p/out/a.png", "p/out/deep/b.png", "p/other/c.png")
+
+    def found_without(aside: str, *inputs: str) -> list[str]:
+        pictures, _ = find_pictures(inputs, recursive=True, aside=Path(aside))
+        return [picture.path.as_posix() for picture in pictures]
+
+    assert found_without("p/out", "p") == ["p/a.png", "p/other/c.png"]
+    assert found_without("p/out", "p/**/*.png") == ["p/a.png", "p/other/c.png"]
+    assert found_without("p/out", "p", "p/out/a.png") == ["p/a.png", "p/other/c.png", "p/out/a.png"]
+    assert found_without("p/out", "p/out") == ["p/out/a.png", "p/out/deep/b.png"]
+    assert found_without("p", "p") == ["p/a.png", "p/other/c.png", "p/out/a.png", "p/out/deep/b.png"]
+    (tmp_path / "link").symlink_to("p/out", target_is_directory=True)
+    assert found_without("link", "p") == ["p/a.png", "p/other/c.png"]
+
+
 def test_what_gives_no_picture_is_told_and_the_rest_is_found(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     touch(tmp_path, "1.png", "empty/notes.txt")

@@ -94,6 +94,7 @@ def find_jobs(
     compare: bool = False,
     beside: str = "_compare",
     recursive: bool = False,
+    keeps_existing: bool = False,
 ) -> Batch:
     """Find the pictures a command was given and name their results.
 
@@ -110,11 +111,15 @@ def find_jobs(
         compare: Whether to name a second result for each picture.
         beside: Added to the names of second results.
         recursive: Whether to look into folders inside folders.
+        keeps_existing: Whether results that are there stay; then a picture found in a folder that is named
+            as the result of another is taken for it.
     """
     from sparnet.image import find_pictures, show_path
 
     batch = Batch(output)
-    found, errors = find_pictures(inputs, recursive=recursive)
+    found, errors = find_pictures(inputs, recursive=recursive, aside=output)
+    if keeps_existing:
+        found = _without_results(found, inputs, output, suffix, extension)
     for error in errors:
         batch.fail(str(error))
     originals = {_identity(picture.path) for picture in found} - {None}
@@ -171,6 +176,26 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except (OSError, ValueError):
         return None
     return status.st_dev, status.st_ino
+
+
+def _without_results(
+    found: "list[FoundPicture]", inputs: Sequence[Path], output: Path, suffix: str, extension: str | None
+) -> "list[FoundPicture]":
+    """Leave out the results of an earlier call that lie among the pictures and were not named themselves."""
+    named = {_place(path) for path in inputs}
+    places = [_place(picture.path) for picture in found]
+    targets = [_place(output / name) for name in _names(found, suffix, extension)]
+    results = {target for place, target in zip(places, targets, strict=True) if target != place}
+    return [
+        picture
+        for picture, place in zip(found, places, strict=True)
+        if place not in results or place in named
+    ]
+
+
+def _place(path: Path) -> Path:
+    """Return a file's absolute path, links of folders resolved, that of the file itself not."""
+    return Path(os.path.realpath(path.parent), path.name)
 
 
 def _names(found: "Sequence[FoundPicture]", suffix: str, extension: str | None) -> list[Path]:

@@ -1,6 +1,7 @@
 """Arguments and options that several commands have, so that they read alike everywhere."""
 
 import enum
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -24,9 +25,25 @@ class EngineName(enum.StrEnum):
     TORCH_COMPILE = "torch-compile"
 
 
+def finite(value: float | None) -> float | None:
+    """Refuse infinity and what is no number, which a range lets through.
+
+    Raises:
+        typer.BadParameter: If it is one of them.
+    """
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"must be a number, got {value:g}")
+    return value
+
+
 Pictures = Annotated[
     list[Path],
-    typer.Argument(metavar="PICTURES", help="Pictures, folders of them, or patterns.", show_default=False),
+    typer.Argument(
+        metavar="PICTURES",
+        help="Pictures, folders of them, or patterns.",
+        show_default=False,
+        readable=False,  # one that cannot be read is told of, and the others go on
+    ),
 ]
 OutputFolder = Annotated[
     Path, typer.Option("-o", "--output", metavar="DIR", help="Folder to write to.", show_default=False)
@@ -52,7 +69,13 @@ DetectorName = Annotated[
 ]
 Framing = Annotated[
     float,
-    typer.Option("--framing", min=0.1, max=1.0, help="Central share of each original's side that is kept."),
+    typer.Option(
+        "--framing",
+        min=0.1,
+        max=1.0,
+        callback=finite,
+        help="Central share of each original's side that is kept.",
+    ),
 ]
 
 
@@ -68,7 +91,7 @@ def upscale_factor_option(about: str, *, show_default: bool | str = False) -> An
 
 def fidelity_option(about: str) -> Any:
     """Declare `-w`, the share of the face as it was in the one that is written, from 0 to 1."""
-    return typer.Option("-w", "--fidelity", min=0, max=1, help=about)
+    return typer.Option("-w", "--fidelity", min=0, max=1, callback=finite, help=about)
 
 
 def check_upscale_factor(factor: int | None) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from sparnet.cli.options import assignments_option
+from sparnet.cli.options import assignments_option, finite
 
 if TYPE_CHECKING:
     from sparnet.evaluation.reproduce.report import Report
@@ -48,6 +48,7 @@ def reproduce(
         float | None,
         typer.Option(
             metavar="M",
+            callback=finite,
             help="Train the slowest row for this long, all others on as many images.",
             show_default="in full",
         ),
@@ -90,6 +91,7 @@ def reproduce(
         typer.Option(
             min=0.1,
             max=1.0,
+            callback=finite,
             help="Central share of a test face's side that is kept.",
             show_default="0.85 if larger than 128 px",
         ),

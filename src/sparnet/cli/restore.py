@@ -22,6 +22,7 @@ from sparnet.cli.options import (
     Verbose,
     check_suffix,
     fidelity_option,
+    finite,
 )
 from sparnet.cli.video import name_results, restore_videos, split_videos
 
@@ -66,7 +67,10 @@ def restore(
         ),
     ] = None,
     min_face_px: Annotated[
-        float, typer.Option("--min-face", metavar="PX", min=0, help="Leave smaller faces as they are.")
+        float,
+        typer.Option(
+            "--min-face", metavar="PX", min=0, callback=finite, help="Leave smaller faces as they are."
+        ),
     ] = 0,
     faces: Annotated[
         str | None,
@@ -199,10 +203,12 @@ def restore(
         compare=draw_boxes,
         beside="_boxes",
         recursive=recursive,
+        keeps_existing=not overwrite,
     )
     batch.output = output
     existing = [] if overwrite else [job for job in batch.jobs if job.target.is_file()]
-    batch.jobs = [job for job in batch.jobs if job not in existing]
+    left_alone = {job.source for job in existing}
+    batch.jobs = [job for job in batch.jobs if job.source not in left_alone]
     facts: dict[str, object] = {"existing": [str(job.source) for job in existing]}
     clips = name_results(videos, batch, suffix)
     left = [] if overwrite else [clip for clip in clips if clip[1].is_file()]

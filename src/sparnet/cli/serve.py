@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 import sparnet
-from sparnet.cli.options import DetectorName, Engine, EngineName
+from sparnet.cli.options import DetectorName, Engine, EngineName, finite
 
 
 def serve(
@@ -37,16 +37,19 @@ def serve(
             metavar="NAME", help="A name that clients call it by, as behind a proxy.", show_default=False
         ),
     ] = None,
-    max_megabytes: Annotated[float, typer.Option(min=0.1, help="Largest request.")] = 25,
-    max_megapixels: Annotated[float, typer.Option(min=0.1, help="Largest picture; results twice that.")] = 50,
+    max_megabytes: Annotated[float, typer.Option(min=0.1, callback=finite, help="Largest request.")] = 25,
+    max_megapixels: Annotated[
+        float, typer.Option(min=0.1, callback=finite, help="Largest picture; results twice that.")
+    ] = 50,
     max_faces: Annotated[int, typer.Option(min=1, help="Faces of a photo, the largest.")] = 64,
     max_waiting: Annotated[int, typer.Option(min=0, help="Requests that may wait; more get 429.")] = 32,
     workers: Annotated[int, typer.Option(min=1, help="Photos at once; memory grows with it.")] = 4,
-    time_limit: Annotated[float, typer.Option(min=1, help="Seconds for a request.")] = 120,
+    time_limit: Annotated[float, typer.Option(min=1, callback=finite, help="Seconds for a request.")] = 120,
     remember: Annotated[
         float | None,
         typer.Option(
             min=0,
+            callback=finite,
             help="Seconds that faces are kept in memory for a changed choice.",
             show_default="120, or 0 if other computers can call",
         ),

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from sparnet.cli.options import assignments_option
+from sparnet.cli.options import assignments_option, finite
 
 if TYPE_CHECKING:
     from sparnet.training.loop import Outcome
@@ -40,7 +40,13 @@ def train(
     ] = None,
     max_minutes: Annotated[
         float | None,
-        typer.Option(metavar="N", min=0, help="Stop in good order after this time.", show_default=False),
+        typer.Option(
+            metavar="N",
+            min=0,
+            callback=finite,
+            help="Stop in good order after this time.",
+            show_default=False,
+        ),
     ] = None,
     dry_run: Annotated[
         bool,

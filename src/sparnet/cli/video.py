@@ -1,5 +1,6 @@
 """Videos among the pictures that `sparnet restore` is given."""
 
+import glob
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +17,22 @@ VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".t
 
 
 def split_videos(inputs: Sequence[Path]) -> tuple[list[Path], list[Path]]:
-    """Tell videos, which are named one by one, from pictures, folders and patterns."""
-    videos = [path for path in inputs if path.suffix.lower() in VIDEO_SUFFIXES and not path.is_dir()]
-    return list(dict.fromkeys(videos)), [path for path in inputs if path not in videos]
+    """Tell videos, named one by one or by patterns that end as videos do, from all else.
+
+    A pattern that no video matches stays in its place, as the name of one that is not there.
+    """
+    videos: list[Path] = []
+    others: list[Path] = []
+    for path in inputs:
+        if path.suffix.lower() not in VIDEO_SUFFIXES or path.is_dir():
+            others.append(path)
+        elif path.exists() or not glob.has_magic(str(path)):
+            videos.append(path)
+        else:
+            names = glob.glob(str(path), recursive=True)  # noqa: PTH207 - that of Path refuses `**a`
+            matches = sorted(map(Path, names))
+            videos += matches or [path]
+    return list(dict.fromkeys(videos)), others
 
 
 def name_results(videos: Sequence[Path], batch: Batch, suffix: str) -> list[tuple[Path, Path]]:

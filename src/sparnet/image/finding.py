@@ -26,7 +26,7 @@ class FoundPicture:
 
 
 def find_pictures(
-    inputs: Sequence[str | Path], *, recursive: bool = False
+    inputs: Sequence[str | Path], *, recursive: bool = False, aside: Path | None = None
 ) -> tuple[list[FoundPicture], list[ImageError]]:
     """Find the pictures that the words of a command line stand for.
 
@@ -39,6 +39,8 @@ def find_pictures(
     Args:
         inputs: Files, folders and patterns.
         recursive: Whether to look into folders inside folders.
+        aside: A folder that is not looked into where another one that holds it is, as that of results
+            inside the one of photos. Named itself it is.
 
     Returns:
         The pictures, and an error for each input without any, so that a batch can go on.
@@ -48,7 +50,7 @@ def find_pictures(
     for item in inputs:
         try:
             with naming(str(item) or "''"):
-                pictures = _find(str(item), errors, recursive=recursive)
+                pictures = _find(str(item), errors, recursive=recursive, aside=aside)
         except ImageError as error:
             errors.append(error)
             continue
@@ -59,7 +61,7 @@ def find_pictures(
     return _kept_apart(list(found.values())), errors
 
 
-def _find(item: str, errors: list[ImageError], *, recursive: bool) -> list[FoundPicture]:
+def _find(item: str, errors: list[ImageError], *, recursive: bool, aside: Path | None) -> list[FoundPicture]:
     """Find what one input stands for; folders below it that cannot be read go to `errors`."""
     path = Path(item)
     try:
@@ -75,8 +77,13 @@ def _find(item: str, errors: list[ImageError], *, recursive: bool) -> list[Found
         root, parts = _split_pattern(path)
     else:
         root, parts = path, ("**", "*") if recursive else ("*",)
+    left_out = None if aside is None else Path(os.path.realpath(aside))
+    if left_out is not None and left_out == Path(os.path.realpath(root)):
+        left_out = None
     pictures = [
-        FoundPicture(path=p, folder=p.parent.relative_to(root)) for p in _matches(root, parts, errors)
+        FoundPicture(path=p, folder=p.parent.relative_to(root))
+        for p in _matches(root, parts, errors)
+        if left_out is None or left_out not in Path(os.path.realpath(p.parent), p.name).parents
     ]
     if not pictures and len(errors) == errors_before:
         raise ImageError("no pictures match this pattern" if mode is None else "no pictures in this folder")
