@@ -1,5 +1,8 @@
 """Restoring photos, with a detector and engines that do what a test says."""
 
+import math
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -514,7 +517,9 @@ def test_each_face_is_handed_out_as_it_is_made(tmp_path):
     ("options", "message"),
     [
         ({"batch_size": 0}, "batch_size must be 1 or more, got 0"),
-        ({"upscale_factor": 9}, "upscale_factor must be from 1 to 8, got 9"),
+        ({"upscale_factor": 9}, "upscale_factor must be a whole number from 1 to 8, got 9"),
+        ({"min_face_px": math.inf}, "min_face_px must be a number from 0 on, got inf"),
+        ({"small_face_px": math.nan}, "small_face_px must be a number from 0 on, got nan"),
         ({"fidelity": 1.5}, r"fidelity must be from 0 to 1, got 1\.5"),
         ({"color_match": -1}, "color_match must be from 0 to 1, got -1"),
         ({"max_faces": 0}, "max_faces must be 1 or more, got 0"),
@@ -524,6 +529,62 @@ def test_each_face_is_handed_out_as_it_is_made(tmp_path):
 def test_arguments_out_of_range_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         restorer(**options)
+
+
+_WRONG_USE = """
+import numpy as np, sparnet
+from sparnet.weights.info import ModelInfo
+
+class Engine:
+    info = ModelInfo(
+        name="stub", task="restore", image_size=64, input_size=64, network={}, parameters=1, license="none"
+    )
+    run = None
+
+class Detector:
+    def detect(self, image):
+        return []
+
+restorer = sparnet.Restorer(Engine(), detector=Detector())
+photo = np.zeros((40, 30, 3), dtype=np.uint8)
+assert restorer.restore(photo).faces == ()
+calls = {
+    "float": lambda: restorer.restore(photo / 255),
+    "deep": lambda: restorer.restore(photo.astype(np.uint16)),
+    "gray": lambda: restorer.restore(photo[..., 0]),
+    "batch": lambda: restorer.restore(photo[None]),
+    "list": lambda: restorer.restore([1, 2]),
+    "stream": lambda: list(restorer.restore_stream([photo, photo.astype(np.float32)])),
+    "name": lambda: list(restorer.restore_many("photo.jpg")),
+    "factor": lambda: sparnet.Restorer(Engine(), detector=Detector(), upscale_factor=1.5),
+    "written": lambda: sparnet.write_image("picture.png", [1, 2]),
+}
+for name, call in calls.items():
+    try:
+        call()
+    except (TypeError, ValueError) as error:
+        print(name, type(error).__name__, error)
+"""
+
+
+def test_what_is_no_picture_is_refused_not_taken_for_one_without_faces(tmp_path):
+    """As a user's program has it: without the checker of types that tests have."""
+    ended = subprocess.run(
+        [sys.executable, "-c", _WRONG_USE], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert ended.stderr == ""
+    assert ended.stdout.splitlines() == [
+        "float TypeError image must be uint8, H x W x RGB, from 0 to 255; got float64",
+        "deep TypeError image must be uint8, H x W x RGB, from 0 to 255; got uint16",
+        "gray ValueError image must be H x W x 3; got 40 x 30",
+        "batch ValueError image must be H x W x 3; got 1 x 40 x 30 x 3",
+        "list TypeError image must be an array, uint8, H x W x RGB; got list",
+        "stream TypeError image must be uint8, H x W x RGB, from 0 to 255; got float32",
+        "name TypeError sources must be several files, got one name: 'photo.jpg'",
+        "factor ValueError upscale_factor must be a whole number from 1 to 8, got 1.5",
+        "written TypeError image must be an array, uint8, H x W x RGB; got list",
+    ]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_empty_picture_is_refused():

@@ -258,6 +258,14 @@ def test_an_enlargement_by_whole_pixels_is_undone(upscaler, times):
     )
 
 
+def test_a_picture_of_blocks_is_refused_by_its_own_size(info):
+    blocks = random_face(40, 1300).repeat(10, axis=0).repeat(10, axis=1)[:400, :13000]
+    with pytest.raises(
+        ImageError, match=r"^13000 x 400 px \(1300 x 40 px, each there 10 x 10 times\) is larger"
+    ):
+        prepare_face(blocks, info)
+
+
 def test_what_only_looks_like_blocks_is_left_alone():
     blocks = random_face(16, 16).repeat(4, axis=0).repeat(4, axis=1)
     blocks[5, 5, 0] ^= 1

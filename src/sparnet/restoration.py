@@ -6,6 +6,7 @@ there are.
 """
 
 import functools
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,7 +28,7 @@ from sparnet.faces.align import AlignedFace, AlignmentError, align, resampled, s
 from sparnet.faces.detect import Detector, Face, open_detector
 from sparnet.faces.paste import face_mask, paste_all
 from sparnet.faces.select import Chosen, select_faces
-from sparnet.image import Image, Photo, read_photo, resize_bicubic, show_path
+from sparnet.image import Image, Photo, check_image, read_photo, resize_bicubic, show_path
 from sparnet.small_faces import SHARE_OF_SQUARE, SMALL_FACE_PX, SmallFaceEnlarger
 from sparnet.weights.catalog import DEFAULT_RESTORE, DEFAULT_UPSCALE, known_models
 
@@ -172,8 +173,13 @@ class Restorer:
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
-        if not 1 <= upscale_factor <= LARGEST_FACTOR:
-            raise ValueError(f"upscale_factor must be from 1 to {LARGEST_FACTOR}, got {upscale_factor}")
+        if not isinstance(upscale_factor, int | np.integer) or not 1 <= upscale_factor <= LARGEST_FACTOR:
+            raise ValueError(
+                f"upscale_factor must be a whole number from 1 to {LARGEST_FACTOR}, got {upscale_factor}"
+            )
+        for name, value in (("min_face_px", min_face_px), ("small_face_px", small_face_px)):
+            if not 0 <= value < math.inf:
+                raise ValueError(f"{name} must be a number from 0 on, got {value}")
         if aligned and upscale_factor != 1:
             raise ValueError("an aligned face is as large as the model makes it: upscale_factor must be 1")
         if background is not None and upscale_factor == 1:
@@ -230,6 +236,7 @@ class Restorer:
 
         Raises:
             ImageError: If the picture is empty, or too large to be enlarged.
+            TypeError, ValueError: If it is no array of 8 bits, H x W x 3.
             NoFaceFound: If a face was asked for by a number that the picture does not have.
         """
         made = self.restore_photo(Photo(pixels=image), keep_faces=keep_faces)
@@ -296,6 +303,8 @@ class Restorer:
             ahead: Whether a photo is read, and its faces found, while those before are worked on; large
                 ones are not. Off where other processes keep the cores busy.
         """
+        if isinstance(sources, str | Path):
+            raise TypeError(f"sources must be several files, got one name: {str(sources)!r}")
         opened = self._open_ahead(sources) if ahead else map(self._open_one, sources)
         for source, work in self._stream(opened, on_face):
             path = Path(source or "")
@@ -364,6 +373,7 @@ class Restorer:
     def _begin(self, photo: Photo, detector: Detector | None = None) -> "_Work":
         """Find and choose a photo's faces, and enlarge it; all that can fail happens here."""
         started = time.perf_counter()
+        check_image(photo.pixels)
         if photo.pixels.size == 0:
             raise ImageError("the picture is empty")
         if self.aligned:

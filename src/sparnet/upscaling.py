@@ -14,7 +14,7 @@ from jaxtyping import Float, Float32, UInt8
 from sparnet.engine import Engine, open_engine
 from sparnet.engine.base import Precision
 from sparnet.errors import ImageError, WeightsError
-from sparnet.image import AnyImage, Image, resize_bicubic
+from sparnet.image import AnyImage, Image, check_image, resize_bicubic
 from sparnet.weights.catalog import DEFAULT_UPSCALE, FINER_UPSCALE, known_models, model_for_factor
 from sparnet.weights.info import ModelInfo
 
@@ -87,21 +87,22 @@ def prepare_face(face: AnyImage, info: ModelInfo, *, finer: ModelInfo | None = N
     Raises:
         ImageError: If the face is too small to hold anything, or larger than the result would be.
     """
-    notes = []
+    notes, own = [], f"{face.shape[1]} x {face.shape[0]} px"
     face, times = without_repeats(face)
     rows, columns = face.shape[:2]
     if times > 1:
+        own += f" ({columns} x {rows} px, each there {times} x {times} times)"
         notes.append(f"each pixel is there {times} x {times} times: reduced to {columns} x {rows} px")
     side, full = max(rows, columns), info.image_size
     expected = known_px(info)
     if min(rows, columns) < SMALLEST_PX:
         raise ImageError(
-            f"{columns} x {rows} px is too small: expected a face of about {expected} x {expected} px, "
+            f"{own} is too small: expected a face of about {expected} x {expected} px, "
             f"at least {SMALLEST_PX} px a side"
         )
     if side > full:
         raise ImageError(
-            f"{columns} x {rows} px is larger than the {full} x {full} px this model makes; "
+            f"{own} is larger than the {full} x {full} px this model makes; "
             "crop a tiny face first, or use sparnet restore for photos"
         )
     nearest = finer if finer is not None and side >= known_px(finer) else info
@@ -327,7 +328,13 @@ class Upscaler:
         return None if self._finer_info is None else self._open(FINER_UPSCALE)
 
     def prepare(self, face: Image) -> PreparedFace:
-        """See `prepare_face`."""
+        """See `prepare_face`.
+
+        Raises:
+            ImageError: If the face is too small to hold anything, or larger than the result would be.
+            TypeError, ValueError: If it is no array of 8 bits, H x W x 3.
+        """
+        check_image(face, name="face")
         return prepare_face(face, self.info, finer=self._finer_info)
 
     def run(self, faces: Sequence[PreparedFace]) -> list[UpscaledFace]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from jaxtyping import TypeCheckError
 
 from sparnet.engine import ENGINES, Engine, open_engine
 from sparnet.engine.openvino import OpenvinoEngine
@@ -92,6 +93,22 @@ def test_an_unknown_engine_is_refused(small_model):
         ValueError, match="engine must be one of openvino, onnxruntime, torch, onnxruntime-cpu"
     ):
         open_engine(small_model, engine="tensorflow")
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime", "torch"])
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"threads": 0}, "threads must be 1 or more, got 0"),
+        ({"threads": -3}, "threads must be 1 or more, got -3"),
+        ({"precision": "fp16"}, "precision must be one of auto, fp32, bf16, got 'fp16'"),
+    ],
+)
+def test_arguments_out_of_range_are_no_damaged_file(small_model, name, options, message):
+    with pytest.raises((ValueError, TypeCheckError)) as refused:
+        open_engine(small_model, engine=name, **options)
+    if "precision" not in options:
+        assert str(refused.value) == message
 
 
 def test_an_engine_that_is_not_installed_says_what_to_install(small_model, monkeypatch):

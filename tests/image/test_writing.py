@@ -66,6 +66,29 @@ def test_a_picture_too_long_for_its_format_is_refused(tmp_path, suffix, width):
         write_image(tmp_path / f"a{suffix}", np.zeros((1, width, 3), dtype=np.uint8))
 
 
+def test_a_lossless_webp_stays_so_and_no_other_becomes_one(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    picture = PIL.Image.fromarray(pixels)
+    transparent = picture.copy()
+    transparent.putalpha(128)
+    picture.save(tmp_path / "plain.webp", lossless=True)
+    picture.save(tmp_path / "exif.webp", lossless=True, exif=PIL.Image.Exif().tobytes(), icc_profile=b"x" * 9)
+    transparent.save(tmp_path / "alpha.webp", lossless=True)
+    for name in ("plain", "exif", "alpha"):
+        photo = read_photo(tmp_path / f"{name}.webp")
+        assert photo.is_lossless, name
+        write_photo(tmp_path / "again.webp", photo)
+        again = read_photo(tmp_path / "again.webp")
+        assert again.is_lossless
+        assert np.array_equal(again.pixels, pixels)
+    picture.save(tmp_path / "lossy.webp", quality=90)
+    transparent.save(tmp_path / "lossy-alpha.webp", quality=90)
+    others = [PIL.Image.fromarray(255 - pixels)]
+    picture.save(tmp_path / "animated.webp", save_all=True, append_images=others, lossless=True)
+    for name in ("lossy", "lossy-alpha", "animated"):
+        assert not read_photo(tmp_path / f"{name}.webp").is_lossless, name
+
+
 def test_a_picture_without_rows_is_not_written(tmp_path):
     with pytest.raises(ImageError, match="from 1 to"):
         write_image(tmp_path / "a.png", np.zeros((0, 4, 3), dtype=np.uint8))

@@ -1,6 +1,7 @@
 """The catalog: what is shipped is there and sound, and what is damaged or missing is told."""
 
 import hashlib
+from pathlib import Path
 
 import pytest
 
@@ -56,6 +57,9 @@ def test_what_is_not_there_is_told(user_cache, tmp_path):
         find_model("nix")
     with pytest.raises(WeightsError, match="no such model file"):
         find_model(tmp_path / "nix.onnx")
+    with pytest.raises(WeightsError, match=r"name the file models/sparnet-x16\.onnx with -m"):
+        model_for_factor(16)
+    assert (Path(__file__).parents[2] / "models" / "sparnet-x16.onnx").is_file()
     with pytest.raises(WeightsError, match=r"enlarges x16; have: sparnet-x4 \(x4\), sparnet-x8 \(x8\)"):
         model_for_factor(16)
 

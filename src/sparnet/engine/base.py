@@ -82,12 +82,16 @@ def open_engine(
     Raises:
         WeightsError: If the model is missing, damaged, or not one of sparnet's.
         SparnetError: If the engine is not installed.
-        ValueError: If there is no such engine, or it has no such precision.
+        ValueError: If there is no such engine, it has no such precision, or `threads` is below 1.
     """
     if engine not in (*_ENGINES, *PROVIDERS, COMPILED):
         raise ValueError(
             f"engine must be one of {', '.join((*ENGINES, *PROVIDERS, COMPILED))}, got {engine!r}"
         )
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads must be 1 or more, got {threads}")
     module, name, extra = _ENGINES[engine.partition("-")[0]]
     path = find_model(model)
     try:

@@ -10,7 +10,7 @@ from sparnet.image.failures import show_path
 from sparnet.image.finding import FoundPicture, find_pictures
 from sparnet.image.formats import MAX_PIXELS, PICTURE_SUFFIXES, WRITABLE_SUFFIXES, ByteFile
 from sparnet.image.photo import Photo
-from sparnet.image.pixels import AnyImage, Image, resize_bicubic
+from sparnet.image.pixels import AnyImage, Image, check_image, resize_bicubic
 from sparnet.image.reading import decode_photo, picture_size, read_image, read_photo
 from sparnet.image.writing import encode_photo, write_image, write_photo
 
@@ -23,6 +23,7 @@ __all__ = [
     "FoundPicture",
     "Image",
     "Photo",
+    "check_image",
     "decode_photo",
     "encode_photo",
     "find_pictures",

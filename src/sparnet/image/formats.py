@@ -60,6 +60,8 @@ _READERS = {
     "AVIF": ("PIL.AvifImagePlugin", "AvifImageFile"),
     "HEIF": ("pillow_heif", "HeifImageFile"),
 }
+_WEBP_CHUNKS = 16
+"""More before the picture itself are not looked through; the format has three."""
 _PILLOWS_LIMIT = 1024 * 1024 * 1024 // 4 // 3
 
 
@@ -95,6 +97,21 @@ def check_length(kind: str, header: bytes, length: int) -> None:
         needed = int(struct.unpack_from("<I" if header.startswith(b"II") else ">I", header, 4)[0])
     if needed > length:
         raise ImageError("the file is truncated")
+
+
+def is_lossless_webp(file: ByteFile) -> bool:
+    """Say whether a WebP's picture is stored without loss; that of an animation is never said to be."""
+    place = 12  # behind RIFF, its length and WEBP
+    for _ in range(_WEBP_CHUNKS):
+        file.seek(place)
+        head = file.read(8)
+        if len(head) < 8 or head[:4] in {b"VP8 ", b"ANIM", b"ANMF"}:
+            return False
+        if head[:4] == b"VP8L":
+            return True
+        length = int(struct.unpack("<I", head[4:])[0])
+        place += 8 + length + length % 2
+    return False
 
 
 def open_picture(kind: str, file: ByteFile) -> PIL.Image.Image:

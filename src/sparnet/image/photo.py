@@ -33,6 +33,8 @@ class Photo:
     """Printing resolution across and down, in dots per inch."""
     format: str = ""
     """Format read, by Pillow's name (`"JPEG"`), or empty."""
+    is_lossless: bool = False
+    """Whether it was read from a WebP without loss, and is to be written as one."""
     notes: tuple[str, ...] = ()
     """What of the file was not kept, for the user to read."""
 

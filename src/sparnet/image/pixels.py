@@ -13,6 +13,21 @@ AnyImage: TypeAlias = UInt8[np.ndarray, "_ _ 3"]
 """A picture whose size has nothing to do with that of the others in a signature."""
 
 
+def check_image(image: object, *, name: str = "image") -> None:
+    """Refuse what is no picture, before it is taken for one in which there is nothing.
+
+    Raises:
+        TypeError: If it is no array of 8 bits.
+        ValueError: If it is not H x W x 3.
+    """
+    if not isinstance(image, np.ndarray):
+        raise TypeError(f"{name} must be an array, uint8, H x W x RGB; got {type(image).__name__}")
+    if image.dtype != np.uint8:
+        raise TypeError(f"{name} must be uint8, H x W x RGB, from 0 to 255; got {image.dtype}")
+    if image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"{name} must be H x W x 3; got {' x '.join(map(str, image.shape))}")
+
+
 def resize_bicubic(image: Image, height: int, width: int) -> UInt8[np.ndarray, "{height} {width} 3"]:
     """Resize by Pillow's bicubic filter, in 8 bits, as the paper's numbers need.
 

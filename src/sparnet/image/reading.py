@@ -13,7 +13,15 @@ from jaxtyping import UInt8
 
 from sparnet.errors import ImageError
 from sparnet.image.failures import coding, nameless, naming, quiet_pillow
-from sparnet.image.formats import MAX_PIXELS, ByteFile, check_length, format_of, open_picture, tiff_tag
+from sparnet.image.formats import (
+    MAX_PIXELS,
+    ByteFile,
+    check_length,
+    format_of,
+    is_lossless_webp,
+    open_picture,
+    tiff_tag,
+)
 from sparnet.image.metadata import ORIENTATION, read_dpi, read_exif, read_orientation, read_xmp
 from sparnet.image.photo import Photo
 from sparnet.image.pixels import Image, turn
@@ -120,6 +128,7 @@ def _read(file: ByteFile, max_pixels: int, read_anew: Callable[[], UInt8[np.ndar
     notes: list[str] = []
     with coding(f"the {kind} file cannot be decoded"):
         check_length(kind, header, file.seek(0, io.SEEK_END))
+        is_lossless = kind == "WEBP" and is_lossless_webp(file)
         with quiet_pillow():
             picture = open_picture(kind, file)
             if kind == "TIFF":  # so that loading finds its directories read, and warns of nothing
@@ -141,6 +150,7 @@ def _read(file: ByteFile, max_pixels: int, read_anew: Callable[[], UInt8[np.ndar
                 xmp=read_xmp(picture),
                 dpi=read_dpi(picture),
                 format=kind,
+                is_lossless=is_lossless,
             )
         mode, profile = picture.mode, picture.info.get("icc_profile")
         del picture  # a quarter of a large photo's memory

@@ -16,7 +16,7 @@ from sparnet.image.failures import coding, nameless, naming, quiet_pillow, show_
 from sparnet.image.formats import REMEDIES, WRITABLE_SUFFIXES, ByteFile
 from sparnet.image.metadata import PNG_XMP, renewed_exif
 from sparnet.image.photo import Photo
-from sparnet.image.pixels import Image
+from sparnet.image.pixels import Image, check_image
 from sparnet.image.profiles import colour_space, to_srgb
 
 _NO_ALPHA = frozenset({"JPEG", "BMP"})
@@ -24,6 +24,8 @@ _NO_PROFILE = frozenset({"BMP", "GIF"})
 _NO_GRAY = frozenset({"WEBP", "HEIF"})
 # Limits of the formats themselves: 16-bit sizes; 14 bits in WebP; 65,500 is libjpeg's own.
 _LONGEST_SIDE = {"JPEG": 65_500, "WEBP": 16_383, "GIF": 65_535, "AVIF": 65_535, "HEIF": 65_535}
+_LOSSLESS_EFFORT = 75
+"""What `quality` means in a lossless WebP: how hard it is packed."""
 _LONGEST_JPEG_EXIF = 65_533
 _LONGEST_JPEG_XMP = 65_504
 
@@ -33,8 +35,10 @@ def write_image(path: str | Path, image: Image, *, quality: int = 95) -> None:
 
     Raises:
         ImageError: If the suffix is unknown or the file cannot be written.
-        ValueError: If `quality` is not from 1 to 100.
+        TypeError: If it is no array of 8 bits.
+        ValueError: If it is not H x W x 3, or `quality` is not from 1 to 100.
     """
+    check_image(image)
     write_photo(path, Photo(pixels=image), quality=quality)
 
 
@@ -52,7 +56,7 @@ def write_photo(path: str | Path, photo: Photo, *, quality: int = 95) -> None:
     Args:
         path: Where to; one of `WRITABLE_SUFFIXES`.
         photo: The photo.
-        quality: From 1 to 100, for JPEG, WebP, AVIF and HEIC.
+        quality: From 1 to 100, for JPEG, WebP, AVIF and HEIC. A WebP that was lossless stays so.
 
     Raises:
         ImageError: If the suffix is unknown, the photo too large for the format, or the file
@@ -164,6 +168,8 @@ def _options(kind: str, mode: str, photo: Photo, quality: int) -> dict[str, Any]
                 options["pnginfo"].add_itxt(PNG_XMP, text)
         case "WEBP":
             options |= {"quality": quality, "exact": True}
+            if photo.is_lossless:
+                options |= {"lossless": True, "quality": _LOSSLESS_EFFORT}
         case "AVIF":
             options |= {"quality": quality, "exif": renewed_exif(photo.exif)}
             if mode != "L":

@@ -22,6 +22,8 @@ DEFAULT_UPSCALE = "sparnet-x8"
 FINER_UPSCALE = "sparnet-x4"
 """Takes over from the default for larger faces that are sharp."""
 DEFAULT_RESTORE = "sparnet-hd-light"
+_NOT_INSTALLED = {16: "models/sparnet-x16.onnx"}
+"""Models by factor that the repository holds and an installation does not."""
 
 
 class CatalogEntry(Config):
@@ -158,7 +160,8 @@ def model_for_factor(upscale_factor: int) -> str:
     have = ", ".join(
         f"{name} (x{e.info.upscale_factor})" for name, e in known.items() if e.info.upscale_factor
     )
-    raise WeightsError(
-        f"no model enlarges x{upscale_factor}; have: {have or 'none'}. "
-        "Train one (sparnet train) and name its file with -m"
-    )
+    beside = _NOT_INSTALLED.get(upscale_factor)
+    remedy = "Train one (sparnet train) and name its file with -m"
+    if beside is not None:
+        remedy = f"The repository has one: name the file {beside} with -m"
+    raise WeightsError(f"no model enlarges x{upscale_factor}; have: {have or 'none'}. {remedy}")
