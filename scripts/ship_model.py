@@ -16,6 +16,7 @@ shipped already is written and scored again, with what it says of itself, by
 """
 
 import argparse
+import copy
 import shutil
 from pathlib import Path
 
@@ -31,6 +32,7 @@ from sparnet.network.files import read_model_file
 from sparnet.network.folding import even_squares
 from sparnet.network.generator import SPARNet
 from sparnet.quantization import CALIBRATION_FACES, export_int8
+from sparnet.training.trainee import take_weights
 from sparnet.weights.catalog import SHIPPED_FOLDER, SUFFIX, describe_file, read_catalog, write_catalog
 from sparnet.weights.info import ModelInfo, Score
 
@@ -109,14 +111,20 @@ def ship_int8(network: Generator, info: ModelInfo, options: argparse.Namespace) 
     enter(described, path)
 
 
-def mix_in(network: Generator, other: Generator, share: float) -> None:
+def mix_in(network: Generator, path: Path, share: float) -> None:
     """Give a network the weighted mean of its weights and another's, from which it was trained.
+
+    Where the other has no refinement, it has one of the network's own that adds nothing.
 
     Source:
         Network interpolation: Wang et al., "ESRGAN", 2018.
     """
-    if network.config != other.config:
-        raise SystemExit("the two models are of different architectures")
+    other = copy.deepcopy(network)
+    take_weights(other, str(path))
+    has_none = read_model_file(path)[1].network.get("refine_channels", 0) == 0
+    if has_none and isinstance(other, SPARNet) and other.refinement is not None:
+        for parameter in other.refinement.conv2.parameters():
+            torch.nn.init.zeros_(parameter)
     theirs = other.state_dict()
     with torch.no_grad():
         for name, tensor in network.state_dict().items():
@@ -153,7 +161,7 @@ def main() -> None:
     else:
         network, found = read_model_file(options.run / "model.onnx")
         if options.mix is not None:
-            mix_in(network, read_model_file(options.mix)[0], options.share)
+            mix_in(network, options.mix, options.share)
         if options.even_squares and isinstance(network, SPARNet):
             even_squares(network)
         changes = {"license": options.license, "trained_on": options.trained_on, "recipe": options.recipe}
