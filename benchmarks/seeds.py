@@ -49,7 +49,7 @@ def main() -> None:
     judge = Judge(faces, METRICS)
     scores: dict[str, dict[int, dict[str, list[float]]]] = defaultdict(dict)
     for run in options.runs:
-        named = re.fullmatch(r"(?:attention-)?(.+)-(\d+)", run.name)
+        named = re.fullmatch(r"(?:attention-|choice-)?(.+)-(\d+)", run.name)
         if named is None:
             parser.error(f"{run}: the folder's name does not end in -NETWORK-SEED")
         engine = OpenvinoEngine(run / "model.onnx", precision="fp32")
