@@ -105,6 +105,8 @@ def test_the_folder_of_results_is_not_looked_into_but_when_named(tmp_path, monke
     assert found_without("p/out", "p", "p/out/a.png") == ["p/a.png", "p/other/c.png", "p/out/a.png"]
     assert found_without("p/out", "p/out") == ["p/out/a.png", "p/out/deep/b.png"]
     assert found_without("p", "p") == ["p/a.png", "p/other/c.png", "p/out/a.png", "p/out/deep/b.png"]
+    assert found_without(".", "p/other") == ["p/other/c.png"], "results may go to a folder above"
+    assert found_without("elsewhere", "p/other") == ["p/other/c.png"]
     (tmp_path / "link").symlink_to("p/out", target_is_directory=True)
     assert found_without("link", "p") == ["p/a.png", "p/other/c.png"]
 

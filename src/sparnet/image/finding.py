@@ -78,8 +78,8 @@ def _find(item: str, errors: list[ImageError], *, recursive: bool, aside: Path |
     else:
         root, parts = path, ("**", "*") if recursive else ("*",)
     left_out = None if aside is None else Path(os.path.realpath(aside))
-    if left_out is not None and left_out == Path(os.path.realpath(root)):
-        left_out = None
+    if left_out is not None and Path(os.path.realpath(root)) not in left_out.parents:
+        left_out = None  # it does not lie below what is looked into
     pictures = [
         FoundPicture(path=p, folder=p.parent.relative_to(root))
         for p in _matches(root, parts, errors)
