@@ -307,7 +307,7 @@ def test_weights_that_make_no_pictures_are_not_saved(tmp_path, faces, monkeypatc
 
     step = generator_step
     monkeypatch.setattr(loop, "generator_step", bursts)
-    with pytest.raises(TrainingDivergedError, match="before image 12: a sum of weights or of what they make"):
+    with pytest.raises(TrainingDivergedError, match="before image 12: a weight or a pixel made is nan"):
         train(tiny_recipe(faces), tmp_path / "run")
     assert load_newest(tmp_path / "run")[0].images_seen == 8
     monkeypatch.setattr(loop, "generator_step", step)

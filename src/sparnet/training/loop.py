@@ -416,8 +416,9 @@ def _require_sound(trainee: Trainee, pair: Pair, fabric: Fabric, images_seen: in
     made = network(to_signed(pair.lr_up))
     network.train()
     weights = [*trainee.network.parameters(), *trainee.average.network.parameters()]
-    sums = torch.stack([tensor.detach().double().abs().sum() for tensor in [made, *weights]])
-    _require_finite(_measured({"a sum of weights or of what they make": sums.sum()}, fabric), images_seen)
+    finite = torch.stack([tensor.isfinite().all() for tensor in [made, *weights]]).all()
+    told = torch.where(finite, 0.0, torch.nan)
+    _require_finite(_measured({"a weight or a pixel made": told}, fabric), images_seen)
 
 
 def _require_finite(measured: dict[str, float], images_seen: int) -> None:
