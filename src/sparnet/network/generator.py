@@ -1,7 +1,7 @@
 """SPARNet and the generator of SPARNetHD: units of a residual branch under attention."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar
 
@@ -174,14 +174,15 @@ class SPARNet(nn.Module):
         self.unfold = nn.PixelShuffle(config.pixel_unshuffle)
         self.refinement = Refinement(widths(size), config) if config.refine_channels else None
         self.apply(init_weights)
+        from_0 = [skip for skip in self.skips if isinstance(skip, nn.Conv2d)]
         if config.global_residual == "input":
-            nn.init.zeros_(self.output.conv.weight)
-        for skip in self.skips:
-            nn.init.zeros_(skip.weight)  # type: ignore[arg-type]
+            from_0.append(self.output.conv)
         if self.refinement is not None:
-            nn.init.zeros_(self.refinement.conv2.conv.weight)
+            from_0.append(self.refinement.conv2.conv)
+        for conv in from_0:
+            nn.init.zeros_(conv.weight)
         if config.spectral_norm:
-            apply_spectral_norm(self)
+            apply_spectral_norm(self, leave=from_0)
 
     def _stage(self, index: int, size: int) -> tuple[nn.ModuleList, Resize, int]:
         if index < self.config.encoder_units:
@@ -340,13 +341,15 @@ def init_weights(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-def apply_spectral_norm(network: nn.Module) -> None:
+def apply_spectral_norm(network: nn.Module, *, leave: Sequence[nn.Module] = ()) -> None:
     """Divide the weight of every conv in `network` by its spectral norm from now on.
 
-    A conv that begins at 0, so that what it adds begins without effect, stays as it is: it has no norm.
+    Args:
+        network: The network.
+        leave: Convs that stay as they are: those that begin at 0 have no norm to be divided by.
     """
     for module in list(network.modules()):
-        if isinstance(module, nn.Conv2d) and module.weight.any():
+        if isinstance(module, nn.Conv2d) and all(module is not one for one in leave):
             parametrizations.spectral_norm(module)
 
 
