@@ -182,20 +182,17 @@ def _without_results(
     found: "list[FoundPicture]", inputs: Sequence[Path], output: Path, suffix: str, extension: str | None
 ) -> "list[FoundPicture]":
     """Leave out the results of an earlier call that lie among the pictures and were not named themselves."""
-    named = {_place(path) for path in inputs}
-    places = [_place(picture.path) for picture in found]
-    targets = [_place(output / name) for name in _names(found, suffix, extension)]
+    from sparnet.image import resolved_place
+
+    named = {resolved_place(path) for path in inputs}
+    places = [resolved_place(picture.path) for picture in found]
+    targets = [resolved_place(output / name) for name in _names(found, suffix, extension)]
     results = {target for place, target in zip(places, targets, strict=True) if target != place}
     return [
         picture
         for picture, place in zip(found, places, strict=True)
         if place not in results or place in named
     ]
-
-
-def _place(path: Path) -> Path:
-    """Return a file's absolute path, links of folders resolved, that of the file itself not."""
-    return Path(os.path.realpath(path.parent), path.name)
 
 
 def _names(found: "Sequence[FoundPicture]", suffix: str, extension: str | None) -> list[Path]:

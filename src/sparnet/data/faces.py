@@ -53,12 +53,7 @@ class FaceSet:
     def subset(self, indices: Sequence[int]) -> "FaceSet":
         """Keep the faces at `indices`, in that order."""
         rows = np.asarray(indices, dtype=np.int64)
-        return FaceSet(
-            self.pixels[rows],
-            self.sizes[rows],
-            tuple(self.names[i] for i in rows),
-            tuple(self.identities[i] for i in rows),
-        )
+        return self._of(rows, self.pixels[rows])
 
     def keep(self, indices: Sequence[int]) -> "FaceSet":
         """Keep the faces at `indices`, in their order, in the memory of this set, which is lost.
@@ -70,8 +65,12 @@ class FaceSet:
         for place, row in enumerate(rows):
             if place != row:
                 self.pixels[place] = self.pixels[row]
+        return self._of(rows, self.pixels[: len(rows)])
+
+    def _of(self, rows: np.ndarray, pixels: UInt8[np.ndarray, "n h w 3"]) -> "FaceSet":
+        """Return the set of the faces at `rows`, whose pixels are `pixels`."""
         return FaceSet(
-            self.pixels[: len(rows)],
+            pixels,
             self.sizes[rows],
             tuple(self.names[i] for i in rows),
             tuple(self.identities[i] for i in rows),

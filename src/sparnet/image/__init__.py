@@ -7,7 +7,7 @@ on; CMYK and Lab alone are turned into sRGB.
 """
 
 from sparnet.image.failures import show_path
-from sparnet.image.finding import FoundPicture, find_pictures
+from sparnet.image.finding import FoundPicture, find_pictures, resolved_place
 from sparnet.image.formats import MAX_PIXELS, PICTURE_SUFFIXES, WRITABLE_SUFFIXES, ByteFile
 from sparnet.image.photo import Photo
 from sparnet.image.pixels import AnyImage, Image, check_image, resize_bicubic
@@ -31,6 +31,7 @@ __all__ = [
     "read_image",
     "read_photo",
     "resize_bicubic",
+    "resolved_place",
     "show_path",
     "write_image",
     "write_photo",

@@ -55,10 +55,13 @@ def find_pictures(
             errors.append(error)
             continue
         for picture in pictures:
-            # Links of folders are resolved, those of files not: a link is a name of its own.
-            key = Path(os.path.realpath(picture.path.parent)) / picture.path.name
-            found.setdefault(key, picture)
+            found.setdefault(resolved_place(picture.path), picture)
     return _kept_apart(list(found.values())), errors
+
+
+def resolved_place(path: Path) -> Path:
+    """Return a file's absolute path, links of folders resolved; that of the file itself is not."""
+    return Path(os.path.realpath(path.parent), path.name)
 
 
 def _find(item: str, errors: list[ImageError], *, recursive: bool, aside: Path | None) -> list[FoundPicture]:
@@ -83,7 +86,7 @@ def _find(item: str, errors: list[ImageError], *, recursive: bool, aside: Path |
     pictures = [
         FoundPicture(path=p, folder=p.parent.relative_to(root))
         for p in _matches(root, parts, errors)
-        if left_out is None or left_out not in Path(os.path.realpath(p.parent), p.name).parents
+        if left_out is None or left_out not in resolved_place(p).parents
     ]
     if not pictures and len(errors) == errors_before:
         raise ImageError("no pictures match this pattern" if mode is None else "no pictures in this folder")

@@ -11,12 +11,14 @@ from sparnet.network.generator import SPARNet
 
 def folds_into(config: NetworkConfig, larger: NetworkConfig) -> bool:
     """Say whether a network of `larger` is one of `config` with folded pixels."""
-    unfolded = {
-        "image_size": larger.inner_size,
-        "pixel_unshuffle": 1,
-        "global_residual": "none",
-    }
-    return larger.input_fold > 1 and larger.model_copy(update=unfolded) == config
+    return larger.input_fold > 1 and without_folding(larger) == config
+
+
+def without_folding(config: NetworkConfig) -> NetworkConfig:
+    """Return the same units for faces whose pixels are the squares that a network of `config` folds."""
+    return config.model_copy(
+        update={"image_size": config.inner_size, "pixel_unshuffle": 1, "global_residual": "none"}
+    )
 
 
 def fold_weights(source: SPARNet, config: NetworkConfig) -> SPARNet:

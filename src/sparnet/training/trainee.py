@@ -28,6 +28,7 @@ from sparnet.network.folding import (
     keep_inner_units,
     keep_inside,
     reads_another_size,
+    without_folding,
 )
 from sparnet.network.generator import SPARNet
 from sparnet.network.synced_norm import synchronize_norms
@@ -207,9 +208,7 @@ def take_weights(network: Generator, name_or_path: str) -> None:
     mine = network.config.model_copy(update={"spectral_norm": False})
     added = {key: part for key, part in _PARTS_FROM_0.items() if not getattr(source.config, key)}
     theirs = mine.model_copy(update={key: getattr(source.config, key) for key in added})
-    unfolded = theirs.model_copy(
-        update={"image_size": theirs.inner_size, "pixel_unshuffle": 1, "global_residual": "none"}
-    )
+    unfolded = without_folding(theirs)
     if isinstance(source, SPARNet) and folds_outer_units(unfolded, source.config):
         source = add_outer_units(source, unfolded)
     if isinstance(source, SPARNet) and folds_into(source.config, theirs):
