@@ -1,4 +1,4 @@
-# Two commands: `make demo` for users, `make test` for those who change the code.
+# `make demo` for users, `make test` (and `make slow`) for those who change the code.
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 

@@ -58,7 +58,7 @@ class ModelInfo(Config):
     recipe: str = ""
     """How it was trained: recipe, images seen, hardware."""
     images_seen: int = 0
-    """Training time in images."""
+    """Training time in images, without the trainings that it began with."""
     scores: tuple[Score, ...] = ()
     """Measured numbers."""
 
