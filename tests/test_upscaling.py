@@ -84,6 +84,19 @@ def test_padding_is_cut_off_the_result_and_the_bicubic_one_alike(upscaler):
 
 
 @pytest.mark.parametrize(
+    ("rows", "columns", "edge"), [(16, 15, (0, 0)), (15, 16, (0, 0)), (16, 13, (0, 8)), (11, 16, (16, 0))]
+)
+def test_a_face_is_cut_out_where_it_was_padded(upscaler, rows, columns, edge):
+    face = random_face(rows, columns)
+    prepared = upscaler.prepare(face)
+    (made,) = upscaler.run([prepared])
+    top, left = edge
+    whole = resize_bicubic(prepared.lr, 128, 128)
+    assert made.sr.shape == (8 * rows, 8 * columns, 3)
+    assert np.array_equal(made.bicubic, whole[top : top + 8 * rows, left : left + 8 * columns])
+
+
+@pytest.mark.parametrize(
     ("rows", "columns", "message"),
     [
         (1, 1, "1 x 1 px is too small: expected a face of about 16 x 16 px, at least 4 px a side"),

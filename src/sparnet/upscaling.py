@@ -42,6 +42,10 @@ class PreparedFace:
     """Rows of the result that are the face; the others are padding."""
     width: int
     """Columns of the result that are the face."""
+    top: int
+    """Rows of padding above the face in the result."""
+    left: int
+    """Columns of padding before the face in the result."""
     notes: tuple[str, ...]
     """What a person should know: that the face is not of the size the model was trained for."""
 
@@ -121,9 +125,11 @@ def prepare_face(face: AnyImage, info: ModelInfo, *, finer: ModelInfo | None = N
     return PreparedFace(
         square,
         as_known(square, info),
-        round(rows * full / side),
-        round(columns * full / side),
-        tuple(notes),
+        height=round(rows * full / side),
+        width=round(columns * full / side),
+        top=round(top * full / side),
+        left=round(left * full / side),
+        notes=tuple(notes),
     )
 
 
@@ -381,8 +387,7 @@ class Upscaler:
 def _end(face: PreparedFace, sr: UInt8[np.ndarray, "n n 3"], info: ModelInfo) -> UpscaledFace:
     """Make the result of a face from what a network made of it."""
     full = info.image_size
-    top, left = (full - face.height) // 2, (full - face.width) // 2
-    window = np.s_[top : top + face.height, left : left + face.width]
+    window = np.s_[face.top : face.top + face.height, face.left : face.left + face.width]
     sr = keep_detail(sr, face.lr, known_px=known_px(info))
     bicubic = resize_bicubic(face.lr, full, full)
     return UpscaledFace(

@@ -43,6 +43,17 @@ def test_a_face_of_any_size_is_taken(tmp_path, attention, rows, columns):
     assert (ended.err == "") == (rows == columns > 8), "what is unusual is said"
 
 
+def test_the_result_lies_in_the_sheet_where_the_input_and_the_maps_have_the_face(tmp_path, attention):
+    write_image(tmp_path / "f.png", face(16, 13))
+    assert attention(tmp_path / "f.png", "-o", tmp_path / "out").code == 0
+    sheet = read_image(tmp_path / "out" / "f_attention.png")
+    result = sheet[6 : 6 + 128, 6 + 128 + 6 : 6 + 128 + 6 + 128]
+    blank = (result == 255).all(axis=(0, 2))
+    assert blank[:8].all(), "1 px of padding before the face"
+    assert blank[8 + 13 * 8 :].all(), "and 2 px behind it"
+    assert not blank[8 : 8 + 13 * 8].any()
+
+
 @pytest.mark.parametrize(("rows", "columns"), [(1, 1), (4, 400)])
 def test_what_is_no_face_is_refused_in_one_line(tmp_path, attention, rows, columns):
     write_image(tmp_path / "f.png", face(rows, columns))

@@ -1,15 +1,12 @@
 """`sparnet attention`: the attention maps of a face as pictures."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from sparnet.cli.batch import make_output_folder, print_json
 from sparnet.cli.options import AsJson, Model, OutputFolder, Verbose
-
-if TYPE_CHECKING:
-    from sparnet.image import Image
 
 
 def attention(
@@ -25,10 +22,12 @@ def attention(
     Writes one PNG a unit and a sheet of all, NAME_attention.png. A larger picture is first
     reduced to what the model knows, as in the paper's figures.
     """
+    import numpy as np
+
     from sparnet.drawing import draw_map, draw_sheet, mean_map
     from sparnet.engine.openvino import OpenvinoEngine
     from sparnet.errors import ImageError
-    from sparnet.image import read_image, show_path, write_image
+    from sparnet.image import read_image, resize_bicubic, show_path, write_image
     from sparnet.upscaling import Upscaler, reduce_to_known
 
     picture = read_image(face)
@@ -50,7 +49,9 @@ def attention(
     for file, one_drawn in zip(files, drawn, strict=True):
         write_image(file, one_drawn)
     captions = [f"{index}: {one.shape[1]} px" for index, one in enumerate(maps, start=1)]
-    shown = [("input", _square(prepared.lr_up, size)), ("result", _square(sr, size))]
+    result = np.full((size, size, 3), 255, dtype=np.uint8)
+    result[prepared.top :, prepared.left :][: len(sr), : sr.shape[1]] = sr  # where the maps have the face
+    shown = [("input", resize_bicubic(prepared.lr_up, size, size)), ("result", result)]
     sheet = output / f"{face.stem}_attention.png"
     write_image(sheet, draw_sheet([*shown, *zip(captions, drawn, strict=True)]))
     for note in prepared.notes:
@@ -71,18 +72,3 @@ def attention(
         for file, one in zip(files, maps, strict=True):
             typer.echo(f"{show_path(file)}: {one.shape[1]} px, weights {one.min():.3f} to {one.max():.3f}")
     typer.echo(f"{len(maps)} attention maps of {upscaler.info.name}: {show_path(sheet)}")
-
-
-def _square(picture: "Image", size: int) -> "Image":
-    """Enlarge to a square canvas of `size`, the picture's proportions kept."""
-    import numpy as np
-
-    from sparnet.image import resize_bicubic
-
-    height, width = picture.shape[:2]
-    share = size / max(height, width)
-    rows, columns = round(height * share), round(width * share)
-    canvas = np.full((size, size, 3), 255, dtype=np.uint8)
-    top, left = (size - rows) // 2, (size - columns) // 2
-    canvas[top : top + rows, left : left + columns] = resize_bicubic(picture, rows, columns)
-    return canvas
