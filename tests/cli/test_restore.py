@@ -139,6 +139,28 @@ def test_a_folder_of_results_inside_that_of_photos_is_gone_on_with(photos, resto
     assert names(out) == list(before)
 
 
+@pytest.mark.parametrize("folder", ["out", "."])
+def test_saved_faces_are_not_taken_for_photos_by_the_next_call(photos, restore, folder):
+    words = (photos, "-r", "-o", photos / folder, "--save-faces")
+    ended = restore(*words)
+    assert ended.code == 0
+    there = names(photos)
+    assert restore(*words) == ended
+    assert names(photos) == there
+
+
+def test_pictures_of_boxes_beside_their_photos_are_told_from_photos(photos, restore):
+    words = (photos, "-o", photos, "--suffix", "_r", "--draw-boxes", "--skip-existing")
+    assert restore(*words).code == 0
+    there = names(photos)
+    assert len(there) == 9
+    for _ in range(2):
+        ended = restore(*words)
+        assert (ended.code, ended.err) == (0, "")
+        assert ended.out.splitlines()[0] == "3 there already, left alone"
+        assert names(photos) == there
+
+
 def test_results_beside_their_photos_are_told_from_photos(photos, restore):
     assert restore(photos, "-o", photos, "--suffix", "_r").code == 0
     there = names(photos)

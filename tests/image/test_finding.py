@@ -97,7 +97,7 @@ def test_the_folder_of_results_is_not_looked_into_but_when_named(tmp_path, monke
     touch(tmp_path, "p/a.png", "p/out/a.png", "p/out/deep/b.png", "p/other/c.png")
 
     def found_without(aside: str, *inputs: str) -> list[str]:
-        pictures, _ = find_pictures(inputs, recursive=True, aside=Path(aside))
+        pictures, _ = find_pictures(inputs, recursive=True, aside=[Path(aside)])
         return [picture.path.as_posix() for picture in pictures]
 
     assert found_without("p/out", "p") == ["p/a.png", "p/other/c.png"]

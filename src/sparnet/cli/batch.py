@@ -95,6 +95,7 @@ def find_jobs(
     beside: str = "_compare",
     recursive: bool = False,
     keeps_existing: bool = False,
+    aside: Sequence[Path] | None = None,
 ) -> Batch:
     """Find the pictures a command was given and name their results.
 
@@ -112,22 +113,23 @@ def find_jobs(
         beside: Added to the names of second results.
         recursive: Whether to look into folders inside folders.
         keeps_existing: Whether results that are there stay; then a picture found in a folder that is named
-            as the result of another is taken for it.
+            as the result of another, the first or the second, is taken for it.
+        aside: Folders of results, which are not looked into; None is `output` alone.
     """
     from sparnet.image import find_pictures, show_path
 
     batch = Batch(output)
-    found, errors = find_pictures(inputs, recursive=recursive, aside=output)
+    second = beside if compare else None
+    found, errors = find_pictures(inputs, recursive=recursive, aside=[output] if aside is None else aside)
     if keeps_existing:
-        found = _without_results(found, inputs, output, suffix, extension)
+        results = [_results(output / name, second) for name in _names(found, suffix, extension)]
+        found = _without_results(found, inputs, results)
     for error in errors:
         batch.fail(str(error))
     originals = {_identity(picture.path) for picture in found} - {None}
     taken: dict[Path, Path] = {}
     for picture, name in zip(found, _names(found, suffix, extension), strict=True):
-        target = output / name
-        comparison = target.with_name(f"{target.stem}{beside}{target.suffix}") if compare else None
-        files = [target] if comparison is None else [target, comparison]
+        files = _results(output / name, second)
         lost = next((file for file in files if _identity(file) in originals), None)
         clash = next((file for file in files if file in taken), None)
         shown = show_path(picture.path)
@@ -140,8 +142,15 @@ def find_jobs(
             batch.fail(f"{shown}: a result of {other} is named {show_path(clash)} too; do it alone")
         else:
             taken |= dict.fromkeys(files, picture.path)
-            batch.jobs.append(Job(picture.path, target, comparison))
+            batch.jobs.append(Job(picture.path, *files))
     return batch
+
+
+def _results(target: Path, beside: str | None) -> list[Path]:
+    """Name all results of a picture: the first, and the second if `beside` says how its name differs."""
+    if beside is None:
+        return [target]
+    return [target, target.with_name(f"{target.stem}{beside}{target.suffix}")]
 
 
 def make_output_folder(folder: Path, targets: Iterable[Path] = ()) -> None:
@@ -179,19 +188,23 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def _without_results(
-    found: "list[FoundPicture]", inputs: Sequence[Path], output: Path, suffix: str, extension: str | None
+    found: "list[FoundPicture]", inputs: Sequence[Path], results: Sequence[Sequence[Path]]
 ) -> "list[FoundPicture]":
     """Leave out the results of an earlier call that lie among the pictures and were not named themselves."""
     from sparnet.image import resolved_place
 
     named = {resolved_place(path) for path in inputs}
     places = [resolved_place(picture.path) for picture in found]
-    targets = [resolved_place(output / name) for name in _names(found, suffix, extension)]
-    results = {target for place, target in zip(places, targets, strict=True) if target != place}
+    of_others = {
+        target
+        for place, files in zip(places, results, strict=True)
+        for target in map(resolved_place, files)
+        if target != place
+    }
     return [
         picture
         for picture, place in zip(found, places, strict=True)
-        if place not in results or place in named
+        if place not in of_others or place in named
     ]
 
 

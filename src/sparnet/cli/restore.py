@@ -204,6 +204,7 @@ def restore(
         beside="_boxes",
         recursive=recursive,
         keeps_existing=not overwrite,
+        aside=[output, *(output / kind for kind in (PHOTOS, CROPS, FACES, PAIRS) if save_faces)],
     )
     batch.output = output
     existing = [] if overwrite else [job for job in batch.jobs if job.target.is_file()]

@@ -26,7 +26,7 @@ class FoundPicture:
 
 
 def find_pictures(
-    inputs: Sequence[str | Path], *, recursive: bool = False, aside: Path | None = None
+    inputs: Sequence[str | Path], *, recursive: bool = False, aside: Sequence[Path] = ()
 ) -> tuple[list[FoundPicture], list[ImageError]]:
     """Find the pictures that the words of a command line stand for.
 
@@ -39,8 +39,8 @@ def find_pictures(
     Args:
         inputs: Files, folders and patterns.
         recursive: Whether to look into folders inside folders.
-        aside: A folder that is not looked into where another one that holds it is, as that of results
-            inside the one of photos. Named itself it is.
+        aside: Folders that are not looked into where another one that holds them is, as that of results
+            inside the one of photos. Named themselves they are.
 
     Returns:
         The pictures, and an error for each input without any, so that a batch can go on.
@@ -64,7 +64,9 @@ def resolved_place(path: Path) -> Path:
     return Path(os.path.realpath(path.parent), path.name)
 
 
-def _find(item: str, errors: list[ImageError], *, recursive: bool, aside: Path | None) -> list[FoundPicture]:
+def _find(
+    item: str, errors: list[ImageError], *, recursive: bool, aside: Sequence[Path]
+) -> list[FoundPicture]:
     """Find what one input stands for; folders below it that cannot be read go to `errors`."""
     path = Path(item)
     try:
@@ -80,13 +82,12 @@ def _find(item: str, errors: list[ImageError], *, recursive: bool, aside: Path |
         root, parts = _split_pattern(path)
     else:
         root, parts = path, ("**", "*") if recursive else ("*",)
-    left_out = None if aside is None else Path(os.path.realpath(aside))
-    if left_out is not None and Path(os.path.realpath(root)) not in left_out.parents:
-        left_out = None  # it does not lie below what is looked into
+    folders = {Path(os.path.realpath(folder)) for folder in aside}
+    left_out = {folder for folder in folders if Path(os.path.realpath(root)) in folder.parents}
     pictures = [
         FoundPicture(path=p, folder=p.parent.relative_to(root))
         for p in _matches(root, parts, errors)
-        if left_out is None or left_out not in resolved_place(p).parents
+        if left_out.isdisjoint(resolved_place(p).parents)
     ]
     if not pictures and len(errors) == errors_before:
         raise ImageError("no pictures match this pattern" if mode is None else "no pictures in this folder")
