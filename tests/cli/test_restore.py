@@ -14,6 +14,7 @@ from sparnet import restoration
 from sparnet.faces.align import invert, template
 from sparnet.faces.detect import Face
 from sparnet.files import write_whole
+from sparnet.fleet import FleetSummary
 from sparnet.image import Photo, read_image, read_photo, write_image, write_photo
 from sparnet.weights.info import ModelInfo
 
@@ -159,6 +160,23 @@ def test_pictures_of_boxes_beside_their_photos_are_told_from_photos(photos, rest
         assert (ended.code, ended.err) == (0, "")
         assert ended.out.splitlines()[0] == "3 there already, left alone"
         assert names(photos) == there
+
+
+@pytest.mark.parametrize(
+    ("words", "overwrites"), [([], False), (["--skip-existing"], False), (["--overwrite"], True)]
+)
+def test_a_cluster_goes_on_unless_told_to_overwrite(
+    photos, restore, tmp_path, monkeypatch, words, overwrites
+):
+    told = []
+
+    def restore_on_ray(*_, overwrite, **__):
+        told.append(overwrite)
+        return FleetSummary()
+
+    monkeypatch.setattr("sparnet.fleet.restore_on_ray", restore_on_ray)
+    assert restore(photos, "-o", tmp_path / "out", "--ray", "local", *words).code == 0
+    assert told == [overwrites]
 
 
 def test_results_beside_their_photos_are_told_from_photos(photos, restore):

@@ -93,8 +93,13 @@ def restore(
         PhotoExtension, typer.Option("--ext", help="Format of photos; auto: as it was.")
     ] = PhotoExtension.AUTO,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite/--skip-existing", help="What to do where a result is there already.")
-    ] = True,
+        bool | None,
+        typer.Option(
+            "--overwrite/--skip-existing",
+            help="What to do where a result is there already.",
+            show_default="overwrite; with --ray skip-existing",
+        ),
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Faces at once; memory grows with it.")] = 4,
     quality: Annotated[
         int, typer.Option(min=1, max=100, help="Of photos written as JPEG, WebP, AVIF or HEIC.")
@@ -191,10 +196,11 @@ def restore(
             address=ray,
             workers=engine_workers,
             recursive=recursive,
-            overwrite=False,
+            overwrite=overwrite is True,  # unless told to, it goes on
             as_json=as_json,
         )
         return
+    overwrite = overwrite is not False
     batch = find_jobs(
         photos,
         output / PHOTOS if save_faces else output,
