@@ -86,6 +86,41 @@ def test_names_that_collide_are_kept_apart(tmp_path):
     assert not batch.failures
 
 
+@pytest.mark.parametrize(("first", "second"), [("x", "X"), ("zo\u00eb", "zoe\u0308")])
+def test_names_that_some_systems_do_not_tell_apart_are_kept_apart(tmp_path, first, second):
+    for name in (f"p/{first}.jpg", f"q/{second}.jpg", f"r/{first}.jpg", f"r/{second}.png"):
+        write_image(tmp_path / name, face())
+    batch = find_jobs([tmp_path / f"p/{first}.jpg", tmp_path / f"q/{second}.jpg"], tmp_path / "out")
+    assert [job.target for job in batch.jobs] == [
+        tmp_path / "out" / "p" / f"{first}.png",
+        tmp_path / "out" / "q" / f"{second}.png",
+    ]
+    batch = find_jobs([tmp_path / "r"], tmp_path / "out")
+    assert {job.target.name for job in batch.jobs} == {f"{first}.jpg.png", f"{second}.png.png"}
+    assert not batch.failures
+
+
+def test_results_whose_names_differ_in_letter_case_alone_do_not_overwrite_each_other(tmp_path):
+    for name in ("p/a/x.jpg", "q/A/x.jpg"):
+        write_image(tmp_path / name, face())
+    batch = find_jobs([tmp_path / "p", tmp_path / "q"], tmp_path / "out", recursive=True)
+    assert [job.source for job in batch.jobs] == [tmp_path / "p/a/x.jpg"]
+    assert batch.failures == [
+        f"{tmp_path / 'q/A/x.jpg'}: a result of {tmp_path / 'p/a/x.jpg'} is named "
+        f"{tmp_path / 'out/A/x.png'} too; do it alone"
+    ]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="there letter case does not tell files apart")
+def test_names_that_letter_case_tells_apart_among_the_pictures_do_so_among_the_results(tmp_path):
+    for name in ("x.jpg", "X.jpg", "a/y.jpg", "A/y.png"):
+        write_image(tmp_path / "p" / name, face())
+    batch = find_jobs([tmp_path / "p"], tmp_path / "out", recursive=True)
+    assert not batch.failures
+    made = {job.target.relative_to(tmp_path / "out").as_posix() for job in batch.jobs}
+    assert made == {"x.jpg.png", "X.jpg.png", "a/y.png", "A/y.png"}
+
+
 def test_a_file_named_twice_is_done_once(tmp_path, upscale):
     write_image(tmp_path / "a.png", face())
     ended = upscale(tmp_path / "a.png", tmp_path / "a.png", tmp_path, "-o", tmp_path / "out")

@@ -101,7 +101,8 @@ def find_jobs(
 
     A result is named after its picture; where two pictures of a folder differ in their extension
     alone, both results keep it in their names. A picture fails whose result would overwrite one
-    of the pictures, or another's result.
+    of the pictures, or another's result: also where only letter case tells their names apart, unless
+    it does so in the pictures' own place, on the same disk.
 
     Args:
         inputs: Pictures, folders, patterns.
@@ -116,7 +117,7 @@ def find_jobs(
             as the result of another, the first or the second, is taken for it.
         aside: Folders of results, which are not looked into; None is `output` alone.
     """
-    from sparnet.image import find_pictures, show_path
+    from sparnet.image import find_pictures, folded, show_path
 
     batch = Batch(output)
     second = beside if compare else None
@@ -127,21 +128,32 @@ def find_jobs(
     for error in errors:
         batch.fail(str(error))
     originals = {_identity(picture.path) for picture in found} - {None}
-    taken: dict[Path, Path] = {}
+    taken: dict[str, tuple[Path, Path]] = {}
     for picture, name in zip(found, _names(found, suffix, extension), strict=True):
         files = _results(output / name, second)
         lost = next((file for file in files if _identity(file) in originals), None)
-        clash = next((file for file in files if file in taken), None)
+        clash = next(
+            (
+                file
+                for file in files
+                if folded(file) in taken
+                and (
+                    file == taken[folded(file)][0]
+                    or not _tells_apart(picture.path, taken[folded(file)][1], output)
+                )
+            ),
+            None,
+        )
         shown = show_path(picture.path)
         if lost is not None and _identity(lost) == _identity(picture.path):
             batch.fail(f"{shown}: would be overwritten; name another folder by -o")
         elif lost is not None:
             batch.fail(f"{shown}: {show_path(lost)} would be overwritten; name another folder by -o")
         elif clash is not None:
-            other = show_path(taken[clash])
+            other = show_path(taken[folded(clash)][1])
             batch.fail(f"{shown}: a result of {other} is named {show_path(clash)} too; do it alone")
         else:
-            taken |= dict.fromkeys(files, picture.path)
+            taken |= {folded(file): (file, picture.path) for file in files}
             batch.jobs.append(Job(picture.path, *files))
     return batch
 
@@ -208,20 +220,39 @@ def _without_results(
     ]
 
 
+def _tells_apart(first: Path, second: Path, output: Path) -> bool:
+    """Tell whether the disk of `output` has two pictures whose names letter case alone tells apart."""
+    from sparnet.image import folded
+
+    if folded(first.absolute().with_suffix("")) != folded(second.absolute().with_suffix("")):
+        return False
+    one, other = _identity(first), _identity(second)
+    folder = next(filter(None, map(_identity, [output, *output.absolute().parents])), None)
+    if one is None or folder is None:
+        return False
+    return one != other and one[0] == folder[0]
+
+
 def _names(found: "Sequence[FoundPicture]", suffix: str, extension: str | None) -> list[Path]:
+    from sparnet.image import folded
+
     extensions = [extension or _own_extension(picture.path) for picture in found]
     names = [
         picture.folder / f"{picture.path.stem}{suffix}{ending}"
         for picture, ending in zip(found, extensions, strict=True)
     ]
     for _ in names:  # a name with its extension kept may be another's without; each turn settles one more
-        counts = Counter(names)
-        if len(counts) == len(names):
+        keys = [(name.parent, folded(name.name)) for name in names]
+        counts = Counter(keys)
+        before, names = (
+            names,
+            [
+                name if counts[key] == 1 else picture.folder / f"{picture.path.name}{suffix}{ending}"
+                for name, key, picture, ending in zip(names, keys, found, extensions, strict=True)
+            ],
+        )
+        if names == before:
             break
-        names = [
-            name if counts[name] == 1 else picture.folder / f"{picture.path.name}{suffix}{ending}"
-            for name, picture, ending in zip(names, found, extensions, strict=True)
-        ]
     return names
 
 

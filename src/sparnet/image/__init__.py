@@ -7,7 +7,7 @@ on; CMYK and Lab alone are turned into sRGB.
 """
 
 from sparnet.image.failures import show_path
-from sparnet.image.finding import FoundPicture, find_pictures, resolved_place
+from sparnet.image.finding import FoundPicture, find_pictures, folded, resolved_place
 from sparnet.image.formats import MAX_PIXELS, PICTURE_SUFFIXES, WRITABLE_SUFFIXES, ByteFile
 from sparnet.image.photo import Photo
 from sparnet.image.pixels import AnyImage, Image, check_image, resize_bicubic
@@ -27,6 +27,7 @@ __all__ = [
     "decode_photo",
     "encode_photo",
     "find_pictures",
+    "folded",
     "picture_size",
     "read_image",
     "read_photo",

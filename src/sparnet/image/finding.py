@@ -7,6 +7,7 @@ import itertools
 import os
 import re
 import stat
+import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -154,15 +155,21 @@ def _natural(path: Path) -> tuple[list[str | int], str]:
     return [int(piece) if index % 2 else piece for index, piece in enumerate(pieces)], path.name
 
 
+def folded(name: str | Path) -> str:
+    """Return a name as systems have it that keep no two that differ in letter case or composition alone."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", str(name)).casefold())
+
+
 def _kept_apart(found: list[FoundPicture]) -> list[FoundPicture]:
-    """Give pictures of one name, and of one folder in the output, folders of their own."""
+    """Give pictures of one name, letter case aside, and of one folder in the output, folders of their own."""
     for start_from_root in (False, True):
-        names: dict[Path, list[FoundPicture]] = {}
-        for picture in found:
-            names.setdefault(picture.folder / picture.path.name, []).append(picture)
-        for index, picture in enumerate(found):
-            clashing = [other.path.parent.absolute() for other in names[picture.folder / picture.path.name]]
-            if len(clashing) > 1:
+        names: dict[tuple[Path, str], list[FoundPicture]] = {}
+        keys = [(picture.folder, folded(picture.path.name)) for picture in found]
+        for key, picture in zip(keys, found, strict=True):
+            names.setdefault(key, []).append(picture)
+        for index, (key, picture) in enumerate(zip(keys, list(found), strict=True)):
+            clashing = [other.path.parent.absolute() for other in names[key]]
+            if len(set(clashing)) > 1:
                 parts = picture.path.parent.absolute().parts
                 shared = 1 if start_from_root else _shared_parts(clashing)
                 found[index] = dataclasses.replace(picture, folder=Path(*parts[shared:]))
