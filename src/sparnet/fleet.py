@@ -30,6 +30,7 @@ from sparnet.files import remove_leftovers, write_whole
 from sparnet.image import PICTURE_SUFFIXES, WRITABLE_SUFFIXES, show_path
 from sparnet.restoration import RestoredFile, Restorer
 from sparnet.results import write_result
+from sparnet.weights.folders import expand_user
 
 if TYPE_CHECKING:
     import pyarrow
@@ -244,7 +245,7 @@ def open_place(place: str | Path) -> "tuple[pyarrow.fs.FileSystem, str]":
         raise SparnetError(f"a cluster needs the package {error.name}: pip install 'sparnet[ray]'") from None
     text = as_uri(place)
     if "://" not in text:
-        return pyarrow.fs.LocalFileSystem(), str(Path(text).expanduser().absolute())
+        return pyarrow.fs.LocalFileSystem(), str(expand_user(text).absolute())
     try:
         return pyarrow.fs.FileSystem.from_uri(text)
     except (pyarrow.ArrowInvalid, OSError):

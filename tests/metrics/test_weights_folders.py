@@ -6,6 +6,7 @@ import pytest
 
 from sparnet.errors import WeightsError
 from sparnet.weights.auxiliary import find_auxiliary
+from sparnet.weights.catalog import find_model
 from sparnet.weights.folders import find_weights_file, locate_weights_file, user_cache_folder, weights_folders
 
 
@@ -48,6 +49,24 @@ def test_a_named_folder_that_is_not_there_is_an_error(folders, monkeypatch):
     monkeypatch.setenv("SPARNET_WEIGHTS", "/no/such")
     with pytest.raises(WeightsError, match="SPARNET_WEIGHTS=/no/such: no such folder"):
         find_weights_file("a.onnx")
+
+
+def test_a_named_folder_of_a_user_that_is_not_there_is_an_error(folders, monkeypatch):
+    monkeypatch.setenv("SPARNET_WEIGHTS", "~nosuchuser/weights")
+    with pytest.raises(WeightsError, match=r"^SPARNET_WEIGHTS=~nosuchuser/weights: no such user.*unset it$"):
+        find_weights_file("a.onnx")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the XDG folders are Linux's")
+def test_a_user_without_a_home_has_no_cache_folder_and_the_shipped_models(monkeypatch):
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    for variable in ("XDG_CACHE_HOME", "SPARNET_WEIGHTS"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(Path, "home", no_home)
+    assert not user_cache_folder().exists()
+    assert find_model("sparnet-x8").is_file()
 
 
 @pytest.mark.parametrize("name", ["../a.onnx", "b/a.onnx", "", "."])

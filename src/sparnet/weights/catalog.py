@@ -11,7 +11,7 @@ from sparnet.config import Config
 from sparnet.errors import WeightsError
 from sparnet.files import write_whole
 from sparnet.weights.auxiliary import check_sha256
-from sparnet.weights.folders import locate_weights_file, user_cache_folder, weights_folders
+from sparnet.weights.folders import expand_user, locate_weights_file, user_cache_folder, weights_folders
 from sparnet.weights.info import ModelInfo
 from sparnet.weights.seal import check_seal
 
@@ -135,7 +135,7 @@ def find_model(name_or_path: str | Path) -> Path:
             raise WeightsError(f"{name}: its file {entry.file} is missing from {searched}; {remedy}")
         check_sha256(path, entry.sha256)
         return path
-    path = Path(name_or_path).expanduser()
+    path = expand_user(name_or_path)
     if path.is_file():
         check_seal(path)
         return path

@@ -10,15 +10,37 @@ WEIGHTS_VARIABLE = "SPARNET_WEIGHTS"
 """Name of the environment variable that names a folder to search first."""
 
 
+def expand_user(path: str | Path) -> Path:
+    """Return a path, `~` and `~NAME` at its beginning put as the home folder.
+
+    Raises:
+        WeightsError: If there is no such user, or no home folder.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise WeightsError(f"{path}: no such user, or one without a home folder") from None
+
+
 def user_cache_folder() -> Path:
-    """Return the user's folder for sparnet's files, as the operating system has it; it may not exist."""
+    """Return the user's folder for sparnet's files, as the operating system has it; it may not exist.
+
+    That of a user without a home folder does not.
+    """
     if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "sparnet"
+        return Path(os.environ.get("LOCALAPPDATA") or _home() / "AppData" / "Local") / "sparnet"
     if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "sparnet"
+        return _home() / "Library" / "Caches" / "sparnet"
     named = Path(os.environ.get("XDG_CACHE_HOME", ""))
     # The XDG specification: a relative path is to be ignored.
-    return (named if named.is_absolute() else Path.home() / ".cache") / "sparnet"
+    return (named if named.is_absolute() else _home() / ".cache") / "sparnet"
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path("/nonexistent")  # as Debian names the home of users that have none
 
 
 def weights_folders() -> list[Path]:
@@ -30,7 +52,10 @@ def weights_folders() -> list[Path]:
     named = os.environ.get(WEIGHTS_VARIABLE)
     if not named:
         return [user_cache_folder()]
-    folder = Path(named).expanduser()
+    try:
+        folder = expand_user(named)
+    except WeightsError as error:
+        raise WeightsError(f"{WEIGHTS_VARIABLE}={error}; correct or unset it") from None
     if not folder.is_dir():
         raise WeightsError(f"{WEIGHTS_VARIABLE}={named}: no such folder; correct or unset it")
     return [folder, user_cache_folder()]
