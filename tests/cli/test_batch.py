@@ -121,6 +121,24 @@ def test_names_that_letter_case_tells_apart_among_the_pictures_do_so_among_the_r
     assert made == {"x.jpg.png", "X.jpg.png", "a/y.png", "A/y.png"}
 
 
+def test_ctrl_c_while_the_program_is_loaded_is_one_line(monkeypatch, capsys):
+    class Interrupter:
+        @staticmethod
+        def find_spec(name, *_):
+            if name == "sparnet.cli.app":
+                raise KeyboardInterrupt
+
+    import sparnet.cli.app
+
+    monkeypatch.delattr(sparnet.cli, "app")
+    monkeypatch.delitem(sys.modules, "sparnet.cli.app")
+    monkeypatch.setattr(sys, "meta_path", [Interrupter, *sys.meta_path])
+    with pytest.raises(SystemExit) as ended:
+        sparnet.cli.main(["--help"])
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "sparnet: interrupted\n"
+
+
 def test_a_file_named_twice_is_done_once(tmp_path, upscale):
     write_image(tmp_path / "a.png", face())
     ended = upscale(tmp_path / "a.png", tmp_path / "a.png", tmp_path, "-o", tmp_path / "out")

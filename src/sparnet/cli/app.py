@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 import sparnet
+from sparnet.cli import INTERRUPTED
 from sparnet.cli.attention import attention
 from sparnet.cli.benchmark import benchmark
 from sparnet.cli.degrade import degrade
@@ -24,8 +25,6 @@ from sparnet.cli.train import train
 from sparnet.cli.upscale import upscale
 from sparnet.errors import SparnetError
 
-INTERRUPTED = 130
-"""Exit code after Ctrl-C: 128 and the number of the signal."""
 _SOON_SECONDS = 0.02
 
 app = typer.Typer(
