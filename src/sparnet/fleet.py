@@ -16,6 +16,8 @@ import os
 import queue
 import re
 import secrets
+import signal
+import sys
 import tempfile
 import threading
 import time
@@ -124,9 +126,10 @@ def restore_by_processes(
     processes = [
         context.Process(target=_serve, args=(plan, tasks, reports), daemon=True) for _ in range(workers)
     ]
-    for process in processes:
-        process.start()
     try:
+        with _interrupt_blocked():
+            for process in processes:
+                process.start()
         with _manifest(manifest) as note:
             for _ in range(len(jobs)):
                 report = _next(reports, processes)
@@ -134,10 +137,25 @@ def restore_by_processes(
                 yield report
     finally:
         for process in processes:
-            process.kill()
-            process.join()
+            if process.pid is not None:  # it was started
+                process.kill()
+                process.join()
+        remove_leftovers(target.parent for target in jobs.values())
         for each in (tasks, reports):
             each.cancel_join_thread()
+
+
+@contextmanager
+def _interrupt_blocked() -> Iterator[None]:
+    """Block SIGINT in this thread: processes that it starts inherit that, and Ctrl-C never reaches them."""
+    if sys.platform == "win32":
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _next(reports: Any, processes: Sequence[Any]) -> Report:
@@ -160,8 +178,6 @@ def _next(reports: Any, processes: Sequence[Any]) -> Report:
 
 def _serve(plan: Plan, tasks: Any, reports: Any) -> None:
     """Be a worker: load the model, then restore photos until there are none."""
-    import signal
-
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that was started
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
