@@ -37,7 +37,7 @@ from sparnet.degradation import (
     motion_kernel,
     to_gray,
 )
-from sparnet.errors import RecipeError
+from sparnet.errors import ImageError, RecipeError
 
 BlurT = TypeVar("BlurT", GaussianBlur, AverageBlur, MedianBlur, MotionBlur)
 DRAWS = 2000
@@ -352,6 +352,24 @@ def test_a_median_removes_specks_and_keeps_edges():
     specked[20:22, 20:22] = 255
     specked[90, 100] = 0
     np.testing.assert_array_equal(apply_blur(specked, MedianBlur(size_px=5)), edge())
+
+
+def test_a_median_is_no_larger_than_opencv_counts():
+    halves = np.zeros((64, 64, 3), dtype=np.uint8)
+    halves[:, 32:] = 200
+    np.testing.assert_array_equal(apply_blur(halves, MedianBlur(size_px=255)), halves)
+    with pytest.raises(ValueError, match="255"):
+        MedianBlur(size_px=257)
+    config, rng = DegradationConfig(blurs=("median",), blur_probability=1.0), np.random.default_rng(0)
+    drawn = [draw_parameters(13_000, 13_000, rng, config).blur for _ in range(40)]
+    sizes = {blur.size_px for blur in drawn if isinstance(blur, MedianBlur)}
+    assert max(sizes) == 255
+    assert min(sizes) < 100, "smaller ones are as they were"
+
+
+def test_a_picture_too_long_for_a_jpeg_is_refused():
+    with pytest.raises(ImageError, match=r"a JPEG of 70,000 x 1 px, which has at most 65,500 a side"):
+        compress(np.zeros((1, 70_000, 3), dtype=np.uint8), 50)
 
 
 def test_a_median_of_one_pixel_changes_nothing_and_an_even_one_is_refused():

@@ -21,7 +21,7 @@ from jaxtyping import Float32
 from pydantic import Field, model_validator
 
 from sparnet.config import Config
-from sparnet.errors import RecipeError
+from sparnet.errors import ImageError, RecipeError
 from sparnet.image import Image, resize_bicubic
 
 REFERENCE_SIZE_PX = 512
@@ -43,6 +43,9 @@ _INTERPOLATIONS: dict[Interpolation, int] = {
 
 # From this sigma on a gaussian is computed at half the size, eight times as fast.
 _HALF_SIZE_SIGMA_PX = 6.0
+_LARGEST_MEDIAN_PX = 255
+"""OpenCV counts the pixels of a larger square in 16 bits, which overflow: a wrong median, or none."""
+_LONGEST_JPEG_SIDE_PX = 65_500  # libjpeg's own limit
 
 
 class GaussianBlur(Config):
@@ -68,8 +71,8 @@ class MedianBlur(Config):
 
     kind: Literal["median"] = "median"
     """Which blur this is."""
-    size_px: int = Field(ge=1)
-    """Side of the square, an odd number; 1 changes nothing."""
+    size_px: int = Field(ge=1, le=_LARGEST_MEDIAN_PX)
+    """Side of the square, an odd number, at most 255; 1 changes nothing."""
 
     @model_validator(mode="after")
     def _check_odd(self) -> "MedianBlur":
@@ -318,6 +321,9 @@ def apply_degradation(hr: Image, parameters: DegradationParameters) -> Image:
         hr: A face.
         parameters: What to do, as drawn for a picture of this size.
 
+    Raises:
+        ImageError: If it is too long for the JPEG that is to be made of it.
+
     Source:
         Equation 14, in its order: blur, downsample, noise, JPEG; then the enlarging of section
         IV-C1, by Pillow in 8 bits, as everywhere in this package.
@@ -398,7 +404,17 @@ def add_noise(lr: Image, noise: Noise) -> Image:
 
 
 def compress(lr: Image, jpeg_quality: int) -> Image:
-    """Encode a picture as a JPEG (libjpeg, chroma at half size) and decode it again."""
+    """Encode a picture as a JPEG (libjpeg, chroma at half size) and decode it again.
+
+    Raises:
+        ImageError: If it is too long for a JPEG.
+    """
+    height, width = lr.shape[:2]
+    if max(height, width) > _LONGEST_JPEG_SIDE_PX:
+        raise ImageError(
+            f"it would be a JPEG of {width:,} x {height:,} px, "
+            f"which has at most {_LONGEST_JPEG_SIDE_PX:,} a side; cut it into pieces"
+        )
     with io.BytesIO() as file:
         PIL.Image.fromarray(lr).save(file, format="JPEG", quality=jpeg_quality)
         return np.array(PIL.Image.open(file))
@@ -435,7 +451,7 @@ def _draw_blur(kind: BlurKind, length: float, angle: float, scale: float, config
             return AverageBlur(size_px=scale * _between(config.average_size_px, length))
         case "median":
             size_px = scale * _choose(config.median_sizes_px, length)
-            return MedianBlur(size_px=max(1, 2 * round((size_px - 1) / 2) + 1))
+            return MedianBlur(size_px=min(_LARGEST_MEDIAN_PX, max(1, 2 * round((size_px - 1) / 2) + 1)))
         case "motion":
             length_px = scale * _between(config.motion_length_px, length)
             return MotionBlur(length_px=length_px, angle_degrees=180 * angle)

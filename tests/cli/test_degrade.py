@@ -75,6 +75,15 @@ def test_a_bad_picture_is_named_in_one_line_and_the_others_are_done(faces, tmp_p
     assert not (tmp_path / "bad" / "broken.png").exists()
 
 
+def test_a_picture_too_long_for_a_jpeg_is_named_and_the_others_are_done(faces, tmp_path):
+    write_image(faces / "long.png", np.zeros((1, 800_000, 3), dtype=np.uint8))
+    result = run(faces, "-o", tmp_path / "bad", "--preset", "paper")
+    assert result.exit_code == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith(f"sparnet: {faces / 'long.png'}: it would be a JPEG of ")
+    assert len(manifest(tmp_path / "bad")) == 3
+
+
 def test_an_original_is_never_overwritten(faces):
     before = (faces / "anna.png").read_bytes()
     result = run(faces, "-o", faces)

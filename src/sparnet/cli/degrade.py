@@ -46,6 +46,7 @@ def degrade(
     from sparnet.degradation import DEGRADATIONS, degrade_with_parameters
     from sparnet.errors import ImageError
     from sparnet.image import read_image, show_path, write_image
+    from sparnet.image.failures import naming
 
     batch = find_jobs(src, output, recursive=recursive)
     if batch.jobs:
@@ -55,7 +56,8 @@ def degrade(
             try:
                 hr = read_image(job.source)
                 chance = _generator(seed, job.source.name)
-                lr_up, parameters = degrade_with_parameters(hr, chance, DEGRADATIONS[preset])
+                with naming(job.source):
+                    lr_up, parameters = degrade_with_parameters(hr, chance, DEGRADATIONS[preset])
                 write_image(job.target, lr_up)
             except ImageError as error:
                 batch.fail(str(error))
