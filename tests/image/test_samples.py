@@ -56,6 +56,32 @@ def test_a_gif_keeps_what_is_wholly_transparent(tmp_path):
     np.testing.assert_array_equal(read_photo(tmp_path / "a.gif").alpha, alpha)
 
 
+def test_a_gray_gif_keeps_what_is_wholly_transparent(tmp_path):
+    alpha = np.where(gray_ramp() > 100, 255, 0).astype(np.uint8)
+    gray = np.dstack([gray_ramp()] * 3)
+    write_photo(tmp_path / "a.gif", Photo(pixels=gray, alpha=alpha, is_gray=True))
+    photo = read_photo(tmp_path / "a.gif")
+    np.testing.assert_array_equal(photo.alpha, alpha)
+    np.testing.assert_allclose(photo.pixels[alpha > 0], gray[alpha > 0], atol=8)  # 256 colours
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_a_transparent_gray_of_few_bits_becomes_alpha(tmp_path, bits):
+    count = 2**bits
+    packed = np.packbits(np.arange(count, dtype=np.uint8)[:, None] >> np.arange(bits)[::-1] & 1)
+    chunks = [
+        png_chunk(b"IHDR", struct.pack(">IIBBBBB", count, 1, bits, 0, 0, 0, 0)),
+        png_chunk(b"tRNS", struct.pack(">H", count - 1)),
+        png_chunk(b"IDAT", zlib.compress(b"\0" + packed.tobytes())),
+        png_chunk(b"IEND", b""),
+    ]
+    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(chunks))
+    photo = read_photo(tmp_path / "a.png")
+    assert photo.alpha is not None
+    assert photo.alpha.tolist() == [[255] * (count - 1) + [0]]
+    assert photo.pixels[0, :, 0].tolist() == [value * 255 // (count - 1) for value in range(count)]
+
+
 def test_alpha_is_resized_with_the_pixels(tmp_path):
     alpha = np.zeros((40, 56), dtype=np.uint8)
     alpha[:, 28:] = 255

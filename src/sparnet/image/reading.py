@@ -26,7 +26,7 @@ from sparnet.image.metadata import ORIENTATION, read_dpi, read_exif, read_orient
 from sparnet.image.photo import Photo
 from sparnet.image.pixels import Image, turn
 from sparnet.image.profiles import fitting_profile
-from sparnet.image.samples import deepened, has_deep_colour, read_samples, without_colour
+from sparnet.image.samples import deepened, has_deep_colour, read_samples, scale_key, without_colour
 
 _FIRST_ONLY = {
     "TIFF": "several pages: only the first is used",
@@ -140,6 +140,7 @@ def _read(file: ByteFile, max_pixels: int, read_anew: Callable[[], UInt8[np.ndar
             raise ImageError(f"has {size} pixels; more than {max_pixels:,} are not decoded")
         is_deep = has_deep_colour(kind, header, picture)
         tiff_orientation = tiff_tag(picture, ORIENTATION)
+        scale_key(kind, header, picture)
         picture.load()
         photo = read_samples(picture, notes)
         with quiet_pillow():

@@ -23,6 +23,13 @@ def has_deep_colour(kind: str, header: bytes, picture: PIL.Image.Image) -> bool:
     return bits == 16 or (isinstance(bits, tuple) and set(bits) == {16})
 
 
+def scale_key(kind: str, header: bytes, picture: PIL.Image.Image) -> None:
+    """Scale the gray that a PNG of 2 or 4 bits calls transparent, as Pillow scales all others to 8 bits."""
+    key = picture.info.get("transparency")
+    if kind == "PNG" and picture.mode == "L" and isinstance(key, int) and key < 2 ** header[24]:
+        picture.info["transparency"] = key * 255 // (2 ** header[24] - 1)
+
+
 def read_samples(picture: PIL.Image.Image, notes: list[str]) -> Photo:
     """Take the pixels out of Pillow, as they lie in the file.
 

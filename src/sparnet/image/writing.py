@@ -145,7 +145,7 @@ def _picture(kind: str, photo: Photo) -> tuple[PIL.Image.Image, bytes | None]:
         paper.paste(picture, mask=opacity)
         return paper, profile
     picture.putalpha(opacity)
-    return picture, profile
+    return picture.convert("RGBA") if kind == "GIF" else picture, profile  # Pillow drops that of a gray GIF
 
 
 def _options(kind: str, mode: str, photo: Photo, quality: int) -> dict[str, Any]:
