@@ -93,6 +93,13 @@ SAMPLES = {
 }
 
 
+def test_a_jpeg_with_half_a_resolution_is_not_called_truncated(tmp_path):
+    entries = struct.pack("<HHII", 282, 7, 1, 1) + struct.pack("<HHII", 296, 3, 1, 2)  # one undefined byte
+    tags = b"II*\0\x08\0\0\0\x02\0" + entries + b"\0\0\0\0"
+    (tmp_path / "a").write_bytes(encoded(PIL.Image.fromarray(ramp()), "JPEG", exif=b"Exif\0\0" + tags))
+    assert_refused(tmp_path / "a", "the JPEG file cannot be decoded (its header is damaged)")
+
+
 @pytest.mark.parametrize("kind", ["JPEG", "progressive", "PNG", "deep PNG", "WEBP", "TIFF", "BMP", "GIF"])
 @pytest.mark.parametrize("part", [0.5, 0.8])
 def test_a_truncated_file_is_refused_as_such(tmp_path, kind, part):

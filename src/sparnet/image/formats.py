@@ -133,6 +133,9 @@ def open_picture(kind: str, file: ByteFile) -> PIL.Image.Image:
     except SyntaxError as error:
         if kind == "TIFF" and "unknown pixel mode" in str(error):
             raise ImageError("this kind of TIFF is not read; save it with 8 or 16 bits a channel") from None
+        is_of_exif = kind == "JPEG" and isinstance(error.__cause__, IndexError)  # of a tag without its values
+        if is_of_exif and file.read(1):  # at the end of the file it would be the file's
+            raise SyntaxError("its header is damaged") from None
         raise
     if kind == "TIFF" and _is_camera_raw(picture):
         raise ImageError("a camera's raw file, or a preview in one; develop it to JPEG, PNG or TIFF first")
