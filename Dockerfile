@@ -9,6 +9,7 @@ FROM python:3.12-slim AS build
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
 COPY src ./src
+COPY recipes ./recipes
 # All that is needed is put under one folder, which the next stage takes over: no compiler, no pip cache.
 RUN python -m venv /opt/sparnet \
     && /opt/sparnet/bin/pip install --no-cache-dir --no-compile '.[web]'
