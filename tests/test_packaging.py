@@ -36,3 +36,28 @@ def test_the_image_is_built_from_all_that_the_wheel_needs(path):
     assert (ROOT / path).exists()
     assert lies_in(path, copied_by_the_dockerfile())
     assert lies_in(path, [line[1:] for line in let_through if line.startswith("!")])
+
+
+def named_by_pages() -> set[str]:
+    """Files of the project that the pages link to."""
+    found = set()
+    for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")):
+        for link in re.findall(r"\]\(([^)\s#]+)", page.read_text(encoding="utf-8")):
+            if "://" not in link:
+                found.add((page.parent / link).resolve().relative_to(ROOT.resolve()).as_posix())
+    return found
+
+
+def named_by_tests() -> set[str]:
+    """Files and folders of the project that the tests read."""
+    place = re.compile(r"""(?:\bROOT|Path\(__file__\)\.parents\[\d\]\)?) / "([^"]+)\"""")
+    texts = (path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("*.py"))
+    return {name for text in texts for name in place.findall(text)} - {"shared"}
+
+
+def test_the_source_distribution_holds_what_its_pages_and_tests_name():
+    named = named_by_pages() | named_by_tests()
+    assert {"MODEL_CARD.md", "docs/photos.md", "benchmarks", "models", "Dockerfile"} <= named
+    assert all((ROOT / name).exists() for name in named)
+    held = ["pyproject.toml", *TARGETS["sdist"]["include"]]  # the former always is
+    assert [name for name in sorted(named) if not lies_in(name, held)] == []
