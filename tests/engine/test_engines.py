@@ -132,6 +132,43 @@ def test_many_batches_one_after_another_never_wait_for_ever(small_model):
         del engine
 
 
+class InterruptedRequest:
+    """A request that is at work from its start until it is waited for; the first wait is interrupted."""
+
+    interruptions = 1
+
+    def __init__(self, request):
+        self.request = request
+        self.is_busy = False
+
+    def start_async(self, inputs):
+        if self.is_busy:
+            raise RuntimeError("Infer Request is busy")
+        self.is_busy = True
+        self.request.start_async(inputs)
+
+    def wait(self):
+        if self.is_busy and InterruptedRequest.interruptions:
+            InterruptedRequest.interruptions = 0
+            raise KeyboardInterrupt
+        self.request.wait()
+        self.is_busy = False
+
+    def get_output_tensor(self):
+        return self.request.get_output_tensor()
+
+
+def test_an_engine_that_was_interrupted_runs_again(small_model, monkeypatch):
+    faces = random_faces(5)
+    engine = OpenvinoEngine(small_model, threads=1)
+    wanted = engine.run(faces)
+    pair = [InterruptedRequest(engine._many.create_infer_request()) for _ in range(2)]
+    monkeypatch.setitem(vars(engine), "_requests", pair)
+    with pytest.raises(KeyboardInterrupt):
+        engine.run(faces[::-1].copy())
+    np.testing.assert_array_equal(engine.run(faces), wanted)
+
+
 def test_attention_maps_are_weights_from_0_to_1_in_order_of_depth(small_model, small_network):
     maps = OpenvinoEngine(small_model).attention_maps(random_faces(1))
     assert len(maps) == sum(unit.attention is not None for unit in small_network.units)

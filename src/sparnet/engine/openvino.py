@@ -93,6 +93,8 @@ class OpenvinoEngine:
         ends: it waits for a thread that waits for the interpreter.
         """
         requests = self._requests
+        for request in requests:
+            request.wait()  # a run that was interrupted, as by Ctrl-C, left them at work
         for index in range(len(faces) + len(requests)):
             request = requests[index % len(requests)]
             done = index - len(requests)
