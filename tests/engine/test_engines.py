@@ -1,6 +1,8 @@
 """Three engines, one interface, the same faces to one grey level."""
 
 import builtins
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ from jaxtyping import TypeCheckError
 from sparnet.engine import ENGINES, Engine, open_engine
 from sparnet.engine.openvino import OpenvinoEngine
 from sparnet.errors import SparnetError, WeightsError
+from sparnet.weights.catalog import find_model
 
 
 def random_faces(count: int, *, side: int = 128) -> np.ndarray:
@@ -86,6 +89,14 @@ def test_a_flipped_bit_is_refused(tmp_path, small_model):
     path.write_bytes(bytes(content))
     with pytest.raises(WeightsError, match="damaged"):
         open_engine(path)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have no such names")
+@pytest.mark.parametrize("name", ENGINES)
+def test_a_model_whose_name_is_not_utf_8_is_opened(tmp_path, name):
+    path = tmp_path / os.fsdecode(b"bad\xff.onnx")
+    path.write_bytes(find_model("sparnet-x8").read_bytes())
+    assert open_engine(path, engine=name, threads=1).info.name == "sparnet-x8"
 
 
 def test_an_unknown_engine_is_refused(small_model):

@@ -66,7 +66,7 @@ class OnnxruntimeEngine:
         self._path = path
         try:
             self._session = onnxruntime.InferenceSession(
-                path,
+                _source(path),
                 options,
                 providers=providers,
                 enable_fallback=False,  # it prints to standard output
@@ -97,6 +97,15 @@ class OnnxruntimeEngine:
                     f"{self._path}: cannot be run: a damaged file, or too little memory"
                 ) from None
         return made
+
+
+def _source(path: Path) -> Path | bytes:
+    """Return the file's name, or its content where the name is none that ONNX Runtime takes."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:  # bytes that are not UTF-8
+        return path.read_bytes()
+    return path
 
 
 def _choose_providers(provider: str | None) -> list[str]:
