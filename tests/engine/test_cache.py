@@ -34,6 +34,23 @@ def test_a_second_engine_starts_from_the_first_one_s_work(user_cache, small_mode
     assert np.abs(many[1].astype(int) - first[0]).max() <= 1
 
 
+def test_a_thread_may_take_what_was_kept_while_another_looks_for_it(user_cache, small_model):
+    wanted = OpenvinoEngine(small_model, threads=1).run(FACE)
+
+    class Shared(OpenvinoEngine):
+        """Whoever looks at what was kept is the last to see it."""
+
+        @property
+        def _kept(self):
+            return self.__dict__.pop("kept", None)
+
+        @_kept.setter
+        def _kept(self, value):
+            self.__dict__["kept"] = value
+
+    np.testing.assert_array_equal(Shared(small_model, threads=1).run(FACE), wanted)
+
+
 def test_another_model_threads_or_arithmetic_is_another_file(user_cache, small_model, make_variant, tmp_path):
     OpenvinoEngine(small_model, threads=1).run(FACE)
     OpenvinoEngine(small_model, threads=2).run(FACE)

@@ -67,9 +67,8 @@ class OpenvinoEngine:
         self._has_bf16 = has_bf16
         self._threads = threads
         self._cache = open_cache()
-        self._kept: bytes | None = None
-        found = self._look_up()
-        self.info = _info(self._model, path) if found is None else parse_info(found, source=path)
+        described, self._kept = self._look_up() or (None, None)
+        self.info = _info(self._model, path) if described is None else parse_info(described, source=path)
         self.precision = choose_precision(precision, self.info, has_bf16=has_bf16)
         """The arithmetic in use: fp32 or bf16."""
 
@@ -159,23 +158,21 @@ class OpenvinoEngine:
     def _key(self) -> str:
         return cache_key(*self._identity, self._precision_asked, self._threads)
 
-    def _look_up(self) -> str | None:
-        """Take the compiled model out of the cache and return what the model says of itself."""
+    def _look_up(self) -> tuple[str, bytes] | None:
+        """Return what the model says of itself and the compiled model, if they are in the cache."""
         if self._cache is None or not self._path.is_file():
             return None
-        found = self._cache.read(self._key)
-        if found is None:
-            return None
-        self._kept = found[1]
-        return found[0]
+        return self._cache.read(self._key)
 
     def _get_compiled(self, hint: str) -> Any:
         """Return the model compiled for one face at a time or for many, from the cache if it is there.
 
         What is kept is the model as OpenVINO changes it for the processor, which fits both.
         """
-        if self._kept is not None or self._look_up() is not None:
-            kept, self._kept = self._kept, None
+        kept, self._kept = self._kept, None  # read once: another thread may take it meanwhile
+        if kept is None:
+            _, kept = self._look_up() or (None, None)
+        if kept is not None:
             try:
                 return self._core.import_model(kept, "CPU", {**self._options, "PERFORMANCE_HINT": hint})
             except RuntimeError:  # sound, and yet not what this OpenVINO wants
