@@ -17,7 +17,7 @@ import sparnet
 from sparnet import background, restoration
 from sparnet.errors import ImageError, NoFaceFound, WeightsError
 from sparnet.faces.align import align, invert, template
-from sparnet.faces.detect import Face
+from sparnet.faces.detect import Face, MtcnnDetector
 from sparnet.faces.paste import paste_all
 from sparnet.image import Photo, read_photo, write_image, write_photo
 from sparnet.restoration import RestoredFile, Restorer, draw_boxes, enlarge, mix
@@ -523,12 +523,19 @@ def test_each_face_is_handed_out_as_it_is_made(tmp_path):
         ({"fidelity": 1.5}, r"fidelity must be from 0 to 1, got 1\.5"),
         ({"color_match": -1}, "color_match must be from 0 to 1, got -1"),
         ({"max_faces": 0}, "max_faces must be 1 or more, got 0"),
+        ({"numbers": (2, 0)}, "faces are numbered from 1, got 0"),
         ({"aligned": True, "upscale_factor": 2}, "upscale_factor must be 1"),
     ],
 )
 def test_arguments_out_of_range_are_refused(options, message):
     with pytest.raises(ValueError, match=message):
         restorer(**options)
+
+
+def test_the_detector_has_as_many_threads_as_were_asked_for():
+    detector = Restorer(StubEngine(), threads=1, small_faces="off").detector
+    assert isinstance(detector, MtcnnDetector)
+    assert detector._scanner.get_property("INFERENCE_NUM_THREADS") == 1
 
 
 _WRONG_USE = """

@@ -182,13 +182,13 @@ class BackgroundModel:
         return np.rint(np.clip(made.astype(np.float32) * 255, 0, 255)).astype(np.uint8)
 
 
-def open_background(model: "str | Path | Background") -> Background:
-    """Take a background's model, or open the file that is named.
+def open_background(model: "str | Path | Background", *, threads: int | None = None) -> Background:
+    """Take a background's model, or open the file that is named, with so many threads; None uses all cores.
 
     Raises:
         WeightsError: If there is no such file, or it is no such model.
     """
-    return BackgroundModel(model) if isinstance(model, str | Path) else model
+    return BackgroundModel(model, threads=threads) if isinstance(model, str | Path) else model
 
 
 def _piece(image: UInt8[np.ndarray, "h w 3"], top: int, left: int, side: int) -> UInt8[np.ndarray, "t t 3"]:

@@ -123,7 +123,7 @@ class Restorer:
         model: Name of a model of the catalog, path of a model file, or an engine already loaded.
         engine: What runs the model; see `sparnet.engine.open_engine`.
         precision: Arithmetic of the engine; see `sparnet.engine.open_engine`.
-        threads: Threads of the engine; None uses all cores.
+        threads: Threads of each model that is opened, of MTCNN too; None uses all cores.
         batch_size: Faces the engine is given at once; memory grows with it.
         detector: `mtcnn`, the path of a YuNet file, or any `Detector`.
         upscale_factor: 1 keeps the photo's size; 2 to 8 enlarge it, by Lanczos where no face is.
@@ -189,6 +189,9 @@ class Restorer:
                 raise ValueError(f"{name} must be from 0 to 1, got {value}")
         if max_faces is not None and max_faces < 1:
             raise ValueError(f"max_faces must be 1 or more, got {max_faces}")
+        for number in numbers or ():
+            if number < 1:
+                raise ValueError(f"faces are numbered from 1, got {number}")
         self.batch_size = batch_size
         self.upscale_factor = upscale_factor
         self.fidelity = fidelity
@@ -215,13 +218,13 @@ class Restorer:
         self._small_faces = small_faces
         if small_faces not in ("auto", "off"):  # what the user names is opened, or refused, at once
             _ = self._enlarger
-        self._background = None if background is None else open_background(background)
+        self._background = None if background is None else open_background(background, threads=threads)
         self._detector: Detector | None = None
         if not aligned:
             least, usual = _DETECTED_PX
             wanted = max(least, min(usual, int(min_face_px) or usual))
             if isinstance(detector, str | Path):
-                detector = open_detector(detector, min_face_px=wanted)
+                detector = open_detector(detector, min_face_px=wanted, threads=threads)
             self._detector = detector
 
     def restore(self, image: Image, *, keep_faces: bool = False) -> Restoration:
