@@ -489,6 +489,22 @@ def test_bad_files_are_errors_in_their_place_and_the_others_go_on(tmp_path):
         assert outcome.result is None
 
 
+def test_a_photo_that_memory_does_not_suffice_to_finish_is_an_error_of_its_own(tmp_path, monkeypatch):
+    paths = write_photos(tmp_path, [1, 1, 1])
+    with_pixels, calls = Photo.with_pixels, []
+
+    def fails_once(photo, pixels):
+        calls.append(pixels)
+        if len(calls) == 2:
+            raise MemoryError
+        return with_pixels(photo, pixels)
+
+    monkeypatch.setattr(Photo, "with_pixels", fails_once)
+    outcomes = list(restorer().restore_many(paths))
+    assert [outcome.result is None for outcome in outcomes] == [False, True, False]
+    assert str(outcomes[1].error) == f"{paths[1]}: not enough memory"
+
+
 def test_a_photo_that_lacks_the_face_asked_for_is_an_error_of_its_own(tmp_path):
     paths = write_photos(tmp_path, [1, 2])
     first, second = restorer(numbers=(2,)).restore_many(paths)

@@ -313,8 +313,12 @@ class Restorer:
             path = Path(source or "")
             if isinstance(work, SparnetError):
                 yield RestoredFile(path, None, work)
-            else:
-                yield RestoredFile(path, self._finish(work), None)
+                continue
+            try:
+                outcome = RestoredFile(path, self._finish(work), None)
+            except MemoryError:
+                outcome = RestoredFile(path, None, ImageError(f"{show_path(path)}: not enough memory"))
+            yield outcome
 
     @functools.cached_property
     def _enlarger(self) -> SmallFaceEnlarger | None:
