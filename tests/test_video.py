@@ -441,6 +441,20 @@ def test_the_program_says_what_became_of_a_video(tmp_path, restore):
     assert "would be overwritten; name another folder" in over.err
 
 
+@pytest.mark.parametrize(("name", "suffix"), [("x.mp4", ""), ("x_r.mp4", "_r")])
+def test_a_video_is_not_overwritten_by_the_result_of_another(tmp_path, restore, name, suffix):
+    for folder in ("a", "b"):
+        (tmp_path / folder).mkdir()
+    make_clip(tmp_path / "a" / "x.mp4", frames=2, sound=False)
+    other = tmp_path / "b" / name
+    make_clip(other, frames=3, sound=False)
+    before = other.read_bytes()
+    ended = restore(tmp_path / "a" / "x.mp4", other, "-o", tmp_path / "b", "--suffix", suffix)
+    assert ended.code == 1
+    assert f"{tmp_path / 'a' / 'x.mp4'}: {other} would be overwritten; name another folder by -o" in ended.err
+    assert other.read_bytes() == before
+
+
 @pytest.mark.parametrize("option", [["--aligned"], ["--faces", "1"], ["--draw-boxes"], ["--save-faces"]])
 def test_options_of_photos_are_refused_for_videos(tmp_path, restore, option):
     make_clip(tmp_path / "clip.mp4", frames=2, sound=False)

@@ -127,11 +127,11 @@ def find_jobs(
         found = _without_results(found, inputs, results)
     for error in errors:
         batch.fail(str(error))
-    originals = {_identity(picture.path) for picture in found} - {None}
+    originals = {file_identity(picture.path) for picture in found} - {None}
     taken: dict[str, tuple[Path, Path]] = {}
     for picture, name in zip(found, _names(found, suffix, extension), strict=True):
         files = _results(output / name, second)
-        lost = next((file for file in files if _identity(file) in originals), None)
+        lost = next((file for file in files if file_identity(file) in originals), None)
         clash = next(
             (
                 file
@@ -145,7 +145,7 @@ def find_jobs(
             None,
         )
         shown = show_path(picture.path)
-        if lost is not None and _identity(lost) == _identity(picture.path):
+        if lost is not None and file_identity(lost) == file_identity(picture.path):
             batch.fail(f"{shown}: would be overwritten; name another folder by -o")
         elif lost is not None:
             batch.fail(f"{shown}: {show_path(lost)} would be overwritten; name another folder by -o")
@@ -190,7 +190,7 @@ def make_output_folder(folder: Path, targets: Iterable[Path] = ()) -> None:
     remove_leftovers(target.parent for target in targets)
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def file_identity(path: Path) -> tuple[int, int] | None:
     """Tell files apart by what no link or letter case changes; None if there is no file."""
     try:
         status = path.stat()
@@ -226,8 +226,8 @@ def _tells_apart(first: Path, second: Path, output: Path) -> bool:
 
     if folded(first.absolute().with_suffix("")) != folded(second.absolute().with_suffix("")):
         return False
-    one, other = _identity(first), _identity(second)
-    folder = next(filter(None, map(_identity, [output, *output.absolute().parents])), None)
+    one, other = file_identity(first), file_identity(second)
+    folder = next(filter(None, map(file_identity, [output, *output.absolute().parents])), None)
     if one is None or folder is None:
         return False
     return one != other and one[0] == folder[0]

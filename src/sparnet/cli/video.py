@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from sparnet.cli.batch import Batch, progress_to
+from sparnet.cli.batch import Batch, file_identity, progress_to
 
 if TYPE_CHECKING:
     from sparnet.restoration import Restorer
@@ -36,15 +36,20 @@ def split_videos(inputs: Sequence[Path]) -> tuple[list[Path], list[Path]]:
 
 
 def name_results(videos: Sequence[Path], batch: Batch, suffix: str) -> list[tuple[Path, Path]]:
-    """Name the results of videos; one whose result would overwrite another's fails."""
+    """Name the results of videos; one whose result would overwrite a video, or another's result, fails."""
     from sparnet.image import show_path
 
+    originals = {file_identity(video) for video in videos} - {None}
     taken: dict[Path, Path] = {}
     for video in videos:
         target = batch.output / f"{video.stem}{suffix}{video.suffix}"
-        if target in taken:
+        shown = show_path(video)
+        if file_identity(target) in originals:
+            lost = "" if file_identity(target) == file_identity(video) else f"{show_path(target)} "
+            batch.fail(f"{shown}: {lost}would be overwritten; name another folder by -o")
+        elif target in taken:
             other = show_path(taken[target])
-            batch.fail(f"{show_path(video)}: a result of {other} is named {target.name} too; do it alone")
+            batch.fail(f"{shown}: a result of {other} is named {show_path(target.name)} too; do it alone")
         else:
             taken[target] = video
     return [(video, target) for target, video in taken.items()]
