@@ -193,6 +193,159 @@ def test_the_codecs_family_is_kept(tmp_path, codec, suffix, name):
     assert np.abs(after[0][2].astype(int) - before[0][2])[:, :20].mean() < 6
 
 
+def write_plain(
+    path, codec, pixels="yuv420p", *, times=range(6), rate=25, mode="w", size=(96, 64), b_frames=0
+):
+    with av.open(str(path), mode) as container:
+        video = container.add_stream(codec, rate=rate)
+        video.width, video.height, video.pix_fmt = *size, pixels
+        video.codec_context.max_b_frames = b_frames
+        for index, time in enumerate(times):
+            picture = background(*size, index)
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=pixels)
+            frame.pts, frame.time_base = time, Fraction(1, rate)
+            container.mux(video.encode(frame))
+        container.mux(video.encode(None))
+
+
+@pytest.mark.parametrize(
+    ("codec", "pixels", "suffix", "family"),
+    [
+        ("rawvideo", "bgr24", ".avi", "rawvideo"),
+        ("rawvideo", "uyvy422", ".mov", "rawvideo"),
+        ("utvideo", "yuv420p", ".avi", "utvideo"),
+        ("prores_ks", "yuv422p10le", ".mov", "prores"),
+        ("qtrle", "rgb24", ".mov", "qtrle"),
+        ("mpeg2video", "yuv420p", ".ts", "mpeg2video"),
+    ],
+)
+def test_a_codec_that_is_not_written_becomes_h264_and_is_said(tmp_path, codec, pixels, suffix, family):
+    write_plain(tmp_path / f"a{suffix}", codec, pixels)
+    made = restore_video(tmp_path / f"a{suffix}", tmp_path / f"out{suffix}", restorer())
+    assert f"{family} is not written to {suffix}; it became H.264" in made.notes
+    pictures, times, _, facts = read_clip(tmp_path / f"out{suffix}")
+    assert (len(pictures), facts["codec"], facts["rate"]) == (6, "h264", 25)
+    assert [time - times[0] for time in times] == [Fraction(index, 25) for index in range(6)]
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_av1_stays_av1(tmp_path):
+    write_plain(tmp_path / "a.mp4", "libsvtav1", size=(128, 96))
+    made = restore_video(tmp_path / "a.mp4", tmp_path / "out.mp4", restorer())
+    assert made.notes == ()
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert container.streams.video[0].codec_context.codec.canonical_name == "av1"
+        assert len(list(container.decode(video=0))) == 6
+
+
+def test_a_format_that_cannot_hold_the_film_is_refused_before_any_work(tmp_path):
+    make_clip(tmp_path / "a.mkv", frames=3)
+    engine = StubEngine()
+    with pytest.raises(ImageError, match=r"out\.webm: \.webm can hold neither h264 nor H\.264"):
+        restore_video(tmp_path / "a.mkv", tmp_path / "out.webm", restorer(engine))
+    assert engine.count == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mkv"]
+
+
+def test_a_result_that_cannot_be_read_back_is_an_error_and_the_work_is_kept(tmp_path, monkeypatch):
+    from sparnet import video
+
+    make_clip(tmp_path / "a.mp4", frames=3)
+    check = video._check
+    monkeypatch.setattr(
+        video, "_check", lambda file, count, target: check(file, max(1, count * 2 - 2), target)
+    )
+    with pytest.raises(ImageError, match=r"cannot be read back \(3 of 4 frames there\)"):
+        restore_video(tmp_path / "a.mp4", tmp_path / "out.mp4", restorer())
+    assert not (tmp_path / "out.mp4").exists()
+    monkeypatch.undo()
+    assert restore_video(tmp_path / "a.mp4", tmp_path / "out.mp4", restorer()).resumed_at == 3
+
+
+@pytest.mark.parametrize("suffix", [".avi", ".mkv"])
+def test_the_frame_rate_is_told_as_it_was(tmp_path, suffix):
+    import cv2
+
+    write_plain(tmp_path / f"a{suffix}", "mpeg4")
+    restore_video(tmp_path / f"a{suffix}", tmp_path / f"out{suffix}", restorer())
+    assert read_clip(tmp_path / f"out{suffix}")[3]["rate"] == 25
+    assert cv2.VideoCapture(str(tmp_path / f"out{suffix}")).get(cv2.CAP_PROP_FPS) == 25
+
+
+def test_films_put_one_behind_the_other_go_on(tmp_path):
+    write_plain(tmp_path / "1.ts", "libx264", times=range(40))
+    write_plain(tmp_path / "2.ts", "libx264", times=range(5), size=(64, 48))
+    (tmp_path / "a.ts").write_bytes((tmp_path / "1.ts").read_bytes() + (tmp_path / "2.ts").read_bytes())
+    made = restore_video(tmp_path / "a.ts", tmp_path / "out.ts", restorer())
+    pictures, times, _, _ = read_clip(tmp_path / "out.ts")
+    assert made.frames == len(pictures) == 45
+    assert [time - times[0] for time in times] == [Fraction(index, 25) for index in range(45)]
+    assert "frames of another size became 96 x 64 px" in made.notes
+    assert any("went back; they follow the ones before" in note for note in made.notes)
+
+
+def test_frames_of_an_avi_that_refer_to_later_ones_keep_their_order_and_distance(tmp_path):
+    write_plain(tmp_path / "a.avi", "libx264", times=range(12), b_frames=2)
+    made = restore_video(tmp_path / "a.avi", tmp_path / "out.avi", restorer())
+    times = read_clip(tmp_path / "out.avi")[1]
+    assert [time - times[0] for time in times] == [Fraction(index, 25) for index in range(12)]
+    assert made.notes == ()
+
+
+def test_another_detector_begins_anew(tmp_path):
+    make_clip(tmp_path / "a.mp4", frames=10)
+
+    class Other(StubDetector):
+        pass
+
+    def stop(done, total):
+        if done == 8:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        restore_video(tmp_path / "a.mp4", tmp_path / "o.mp4", restorer(), segment_seconds=0.2, on_frame=stop)
+    other = Restorer(StubEngine(), detector=Other(), color_match=0, small_faces="off")
+    assert restore_video(tmp_path / "a.mp4", tmp_path / "o.mp4", other, segment_seconds=0.2).resumed_at == 0
+
+
+@pytest.mark.parametrize("seconds", [0, float("inf"), float("nan")])
+def test_a_length_of_segments_that_is_none_is_refused(tmp_path, seconds):
+    with pytest.raises(ValueError, match="segment_seconds must be positive and finite"):
+        restore_video(tmp_path / "a.mp4", tmp_path / "out.mp4", restorer(), segment_seconds=seconds)
+
+
+def test_numbers_of_numpy_become_plain_ones():
+    """The checker refuses NumPy's whole numbers, for which JSON has no word, in the tests alone."""
+    assert type(restorer(fidelity=np.float64(0.5)).fidelity) is float
+
+
+def test_a_name_of_many_bytes_is_fine(tmp_path):
+    make_clip(tmp_path / "a.mp4", frames=2, sound=False)
+    target = tmp_path / ("\u304b" * 83 + ".mp4")
+    assert restore_video(tmp_path / "a.mp4", target, restorer()).frames == 2
+    assert target.is_file()
+
+
+def test_chapters_are_kept(tmp_path):
+    chapters = [
+        {"id": 1, "start": 0, "end": 100, "time_base": Fraction(1, 1000), "metadata": {"title": "one"}},
+        {"id": 2, "start": 100, "end": 240, "time_base": Fraction(1, 1000), "metadata": {"title": "two"}},
+    ]
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        video = container.add_stream("libx264", rate=25)
+        video.width, video.height, video.pix_fmt = 96, 64, "yuv420p"
+        container.set_chapters(chapters)
+        for index in range(6):
+            container.mux(video.encode(av.VideoFrame.from_ndarray(background(96, 64, index), format="rgb24")))
+        container.mux(video.encode(None))
+    assert restore_video(tmp_path / "a.mkv", tmp_path / "out.mkv", restorer()).notes == ()
+    with av.open(str(tmp_path / "out.mkv")) as container:
+        assert [entry["metadata"]["title"] for entry in container.chapters()] == ["one", "two"]
+    assert restore_video(tmp_path / "a.mkv", tmp_path / "out.ts", restorer()).notes == (
+        "2 chapters left out",
+    )
+
+
 def test_a_video_without_a_face_comes_back(tmp_path):
     make_clip(tmp_path / "a.mp4", dark=True)
     made = restore_video(tmp_path / "a.mp4", tmp_path / "out.mp4", restorer())

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import cv2
 import numpy as np
@@ -193,14 +193,14 @@ class Restorer:
             if number < 1:
                 raise ValueError(f"faces are numbered from 1, got {number}")
         self.batch_size = batch_size
-        self.upscale_factor = upscale_factor
-        self.fidelity = fidelity
+        self.upscale_factor = _plain(upscale_factor)
+        self.fidelity = _plain(fidelity)
         self.aligned = aligned
         self.only_center_face = only_center_face
-        self.max_faces = max_faces
-        self.min_face_px = min_face_px
+        self.max_faces = None if max_faces is None else _plain(max_faces)
+        self.min_face_px = _plain(min_face_px)
         self.numbers = numbers
-        self.color_match = color_match
+        self.color_match = _plain(color_match)
         self.identity = identity
         if isinstance(model, str | Path):
             _check_default(model)
@@ -211,7 +211,7 @@ class Restorer:
             raise WeightsError(
                 f"{self.info.name} enlarges tiny faces (sparnet upscale); it does not restore photos"
             )
-        self.small_face_px = small_face_px
+        self.small_face_px = _plain(small_face_px)
         self._open_enlarger = functools.partial(
             open_engine, engine=engine, precision=precision, threads=threads
         )
@@ -750,6 +750,11 @@ def _resize(face: UInt8[np.ndarray, "a a 3"], size: int) -> UInt8[np.ndarray, "r
         return face
     method = cv2.INTER_AREA if size < len(face) else cv2.INTER_CUBIC
     return cv2.resize(face, (size, size), interpolation=method)
+
+
+def _plain(number: int | float) -> Any:
+    """Return a number of NumPy as one of Python, which can be written as JSON."""
+    return number.item() if isinstance(number, np.generic) else number
 
 
 def _check_default(model: str | Path) -> None:

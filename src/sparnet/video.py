@@ -7,13 +7,16 @@ one behind the other without being encoded again, and sound and subtitles are co
 
 import hashlib
 import heapq
+import io
 import itertools
 import json
+import math
+import os
 import shutil
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -34,8 +37,9 @@ VIDEO_SUFFIXES = {
 }  # fmt: skip
 """Container written for each suffix."""
 
-# What writes each codec, and how well; the others are told a number of bits a second. Frames that refer
-# to later ones are left out, so that segments can follow each other whatever the times of their frames.
+# What writes each codec, and how well; those of `_BY_THEIR_NAME` are told a number of bits a second, and any
+# other becomes H.264. Frames that refer to later ones are left out, so that segments can follow each other
+# whatever the times of their frames.
 _WRITERS: dict[str, tuple[str, dict[str, str]]] = {
     "h264": ("libx264", {"crf": "18"}),
     "hevc": ("libx265", {"crf": "20", "x265-params": "bframes=0:log-level=none"}),
@@ -43,8 +47,14 @@ _WRITERS: dict[str, tuple[str, dict[str, str]]] = {
     "av1": ("libsvtav1", {"crf": "26", "preset": "8"}),
     "vp8": ("libvpx", {}),
 }
+# Codecs whose results were read back from each container that takes them.
+_BY_THEIR_NAME = frozenset({
+    "cfhd", "cinepak", "dvvideo", "ffv1", "huffyuv", "jpeg2000", "magicyuv", "mjpeg", "mpeg4", "msmpeg4v3",
+    "png", "v210", "wmv2",
+})  # fmt: skip
 _SEGMENT_FORMAT = "nut"  # keeps times to the tick, for every codec
-_VERSION = 1
+_LONGEST_NAME = 200  # bytes of a target's name, of the 255 that a folder's may have
+_VERSION = 2
 
 OnFrame: TypeAlias = Callable[[int, int | None], None]
 """Is given the number of frames that are done, and of all frames if that is known."""
@@ -104,8 +114,8 @@ def restore_video(
     restorer = model if isinstance(model, Restorer) else Restorer(model)
     if restorer.aligned or restorer.numbers is not None:
         raise ValueError("faces of a video are neither aligned nor numbered")
-    if segment_seconds <= 0:
-        raise ValueError(f"segment_seconds must be positive, got {segment_seconds}")
+    if not 0 < segment_seconds < math.inf:
+        raise ValueError(f"segment_seconds must be positive and finite, got {segment_seconds}")
     if target.suffix.lower() not in VIDEO_SUFFIXES:
         raise ImageError(
             f"{show_path(target)}: cannot write the format '{show_path(target.suffix)}'; "
@@ -116,8 +126,9 @@ def restore_video(
         film = _Film(source, stack)
         if target.exists() and target.samefile(source):
             raise ImageError(f"{show_path(source)}: would be overwritten; name another folder")
-        segments = _Segments(target, _plan(film, restorer, segment_seconds))
-        job = _Job(film, segments, restorer, on_frame)
+        writer = _choose_writer(film, restorer.upscale_factor, target)
+        segments = _Segments(target, _plan(film, restorer, segment_seconds, writer))
+        job = _Job(film, segments, restorer, writer, on_frame)
         with _naming(target, "cannot be written"):
             job.make_segments()
             notes = _put_together(film, segments, target)
@@ -176,6 +187,8 @@ class _Film:
         if self.codec is None:
             raise ImageError(f"{show_path(path)}: its pictures are coded in a way that is not known")
         self.width, self.height = self.codec.width, self.codec.height
+        self.rotation = 0.0
+        """Angle that a player turns the video by, to the left; known from the first frame on."""
         self.rate = self.stream.average_rate or self.stream.guessed_rate or Fraction(25)
         total = self.stream.frames
         if not total and self.container.duration:
@@ -184,12 +197,37 @@ class _Film:
         if self.codec.format is not None and self.codec.format.components[0].bits > 8:
             self.notes.append("more than 8 bits a colour became 8")
 
+    def note(self, text: str) -> None:
+        """Note something once."""
+        if text not in self.notes:
+            self.notes.append(text)
+
     def frames(self) -> Iterator[Any]:
-        """Decode the frames, in order; those that are damaged are left out and noted."""
+        """Decode the frames, in order, of one size and each later than the last.
+
+        Those that are damaged are left out and noted.
+        """
+        for index, frame in enumerate(self._decoded()):
+            if index == 0:
+                self.rotation = float(frame.rotation)
+            if frame.interlaced_frame:
+                self.note("its frames are interlaced; the result does not say so")
+            if (frame.width, frame.height) == (self.width, self.height):
+                yield frame
+                continue
+            self.note(f"frames of another size became {self.width} x {self.height} px")
+            fitted = frame.reformat(
+                width=self.width, height=self.height, interpolation=_accurate(), threads=1
+            )
+            fitted.pts, fitted.time_base = frame.pts, frame.time_base
+            yield fitted
+
+    def _decoded(self) -> Iterator[Any]:
         av = _import_av()
         damaged = 0
         count = itertools.count()
-        for packet in self.container.demux(self.stream):
+        forward = _Forward(1 / self.rate)
+        for packet, times in self._packets():
             try:
                 decoded = packet.decode()
             except av.error.FFmpegError:
@@ -197,18 +235,71 @@ class _Film:
                 continue
             for frame in decoded:
                 index = next(count)
+                if times:
+                    frame.pts, frame.time_base = heapq.heappop(times), self.stream.time_base
                 if frame.pts is None:
-                    frame.pts, frame.time_base = index, 1 / self.rate
+                    frame.time_base = self.stream.time_base
+                    frame.pts = round(index / self.rate / frame.time_base)
+                frame.pts = forward(frame.pts, frame.time_base)
                 yield frame
         if damaged:
-            self.notes.append(f"{damaged} damaged pieces of the video are left out")
+            self.note(f"{damaged} damaged pieces of the video are left out")
+        if forward.changed:
+            self.note(f"the times of {forward.changed} frames went back; they follow the ones before")
+
+    def _packets(self) -> Iterator[tuple[Any, list[int]]]:
+        """Read the packets; with each the times of frames to come where the frames do not know theirs.
+
+        AVI only has times of decoding: those of frames that are shown in another order are wrong, but the
+        same all together.
+        """
+        times: list[int] = []
+        with _naming(self.path, "cannot be read to its end"):
+            for packet in self.container.demux(self.stream):
+                time = packet.dts if packet.pts is None else packet.pts
+                if self.container.format.name == "avi" and packet.size and time is not None:
+                    heapq.heappush(times, time)
+                yield packet, times
+
+
+class _Forward:
+    """Makes times go forward where they do not, as where films were put one behind the other.
+
+    Args:
+        step: Seconds between two; after a time that goes back by more than a second, all go on so much later.
+        may_stay: Whether a time may be that of the last.
+    """
+
+    def __init__(self, step: Fraction, *, may_stay: bool = False) -> None:
+        self.step, self.may_stay = step, may_stay
+        self.changed = 0
+        """Times that did not come after the last."""
+        self._shift = 0
+        self._last: int | None = None
+
+    def __call__(self, time: int, tick: Fraction) -> int:
+        """Return the time, or a later one."""
+        time += self._shift
+        if self._last is not None and time < self._last + (not self.may_stay):
+            self.changed += 1
+            is_other_film = (self._last - time) * tick > 1
+            step = max(1, round((self.step if is_other_film else Fraction(1, 1000)) / tick))
+            if is_other_film:
+                self._shift += self._last + step - time
+            time = self._last + step
+        self._last = time
+        return time
 
 
 class _Segments:
     """The pieces of the result that are done, in a hidden folder beside it."""
 
     def __init__(self, target: Path, plan: dict[str, Any]) -> None:
-        self.folder = target.with_name(f".{target.name[:200]}.sparnet")
+        name, in_bytes = target.name, os.fsencode(target.name)
+        if len(in_bytes) > _LONGEST_NAME:  # what is left of half a letter is dropped
+            start = in_bytes[:_LONGEST_NAME].decode(errors="ignore")
+            name = f"{start}.{hashlib.sha256(in_bytes).hexdigest()[:16]}"
+        self.folder = target.with_name(f".{name}.sparnet")
         self.length: int = plan["segment_frames"]
         self.done: list[dict[str, Any]] = []
         known = self._read("plan.json")
@@ -236,7 +327,7 @@ class _Segments:
             return None
 
 
-def _plan(film: _Film, restorer: Restorer, segment_seconds: int | float) -> dict[str, Any]:
+def _plan(film: _Film, restorer: Restorer, segment_seconds: int | float, writer: str) -> dict[str, Any]:
     """Say what the segments are of: they are used again only for exactly this."""
     status = film.path.stat()
     options = {
@@ -246,6 +337,12 @@ def _plan(film: _Film, restorer: Restorer, segment_seconds: int | float) -> dict
             "small_face_px",
         )
     }  # fmt: skip
+    detector = restorer.detector
+    limits = {
+        name: str(getattr(detector, name))
+        for name in ("min_face_px", "min_score", "max_pixels")
+        if hasattr(detector, name)
+    }
     return {
         "version": _VERSION,
         "source": str(film.path.resolve()),
@@ -254,6 +351,8 @@ def _plan(film: _Film, restorer: Restorer, segment_seconds: int | float) -> dict
         "model": hashlib.sha256(restorer.info.model_dump_json().encode()).hexdigest(),
         "options": options,
         "others": restorer.named_parts(),
+        "detector": {"type": type(detector).__qualname__, **limits},
+        "writer": writer,
         "segment_frames": max(1, round(segment_seconds * film.rate)),
     }
 
@@ -262,9 +361,10 @@ class _Job:
     """The frames of a film on their way into segments."""
 
     def __init__(
-        self, film: _Film, segments: _Segments, restorer: Restorer, on_frame: OnFrame | None
+        self, film: _Film, segments: _Segments, restorer: Restorer, writer: str, on_frame: OnFrame | None
     ) -> None:
-        self.film, self.segments, self.restorer, self.on_frame = film, segments, restorer, on_frame
+        self.film, self.segments, self.restorer = film, segments, restorer
+        self.writer, self.on_frame = writer, on_frame
         self.detector = TrackingDetector(restorer.detector)
         self.frames = self.resumed_at = sum(facts["frames"] for facts in segments.done)
         self.faces = sum(facts["faces"] for facts in segments.done)
@@ -295,12 +395,13 @@ class _Job:
             replacing(self.segments.path(len(self.segments.done))) as file,
             av.open(file, "w", format=_SEGMENT_FORMAT) as container,
         ):
-            writer = _add_writer(container, self.film, self.restorer.upscale_factor)
+            writer = _add_writer(container, self.film, self.restorer.upscale_factor, self.writer)
             waiting: deque[Any] = deque()
             for made in self.restorer.restore_stream(self._upright(piece, waiting), detector=self.detector):
                 frame = waiting.popleft()
                 self.faces += sum(face.skipped is None for face in made.faces)
-                container.mux(writer.encode(_to_frame(made, frame, writer.pix_fmt)))
+                new = _to_frame(made, frame, writer.pix_fmt, _turns(self.film.rotation))
+                container.mux(writer.encode(new))
                 self.frames += 1
                 if self.on_frame is not None:
                     self.on_frame(self.frames, self.film.total)
@@ -314,12 +415,12 @@ class _Job:
             colours = frame.reformat(
                 format="rgb24", src_colorspace=_matrix(frame), interpolation=_accurate(), threads=1
             ).to_ndarray()
-            yield np.ascontiguousarray(np.rot90(colours, _turns(frame)))
+            yield np.ascontiguousarray(np.rot90(colours, _turns(self.film.rotation)))
 
 
-def _turns(frame: Any) -> int:
+def _turns(rotation: float) -> int:
     """Return by how many right angles a frame is turned to the left to be shown."""
-    return round(frame.rotation / 90) % 4
+    return round(rotation / 90) % 4
 
 
 def _matrix(frame: Any) -> int:
@@ -333,11 +434,11 @@ def _accurate() -> Any:
     return Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.FULL_CHR_H_INT
 
 
-def _to_frame(made: RestoredPhoto, frame: Any, pixel_format: str) -> Any:
+def _to_frame(made: RestoredPhoto, frame: Any, pixel_format: str, turns: int) -> Any:
     """Return a frame for the encoder; one in which nothing was restored is passed on as it is."""
     av = _import_av()
     if made.is_changed:
-        turned = np.ascontiguousarray(np.rot90(made.photo.pixels, -_turns(frame)))
+        turned = np.ascontiguousarray(np.rot90(made.photo.pixels, -turns))
         new = av.VideoFrame.from_ndarray(turned, format="rgb24").reformat(
             format=pixel_format,
             dst_colorspace=_matrix(frame),
@@ -352,25 +453,88 @@ def _to_frame(made: RestoredPhoto, frame: Any, pixel_format: str) -> Any:
     return new
 
 
-def _add_writer(container: Any, film: _Film, factor: int) -> Any:
-    """Add a video stream of the codec's family to a segment."""
+def _choose_writer(film: _Film, factor: int, target: Path) -> str:
+    """Choose the encoder: that of the film's codec, else H.264, if a frame of it can be read back.
+
+    Raises:
+        ImageError: If the target cannot hold what the film holds.
+    """
     av = _import_av()
     family = film.codec.codec.canonical_name
-    name, options = _WRITERS.get(family, (family, {}))
-    try:
-        codec = av.codec.Codec(name, "w")
-    except ValueError:  # PyAV's UnknownCodecError is one
-        name, options = _WRITERS["h264"]
-        codec = av.codec.Codec(name, "w")
-        note = f"{family} is not written by what is installed; it became H.264"
-        if note not in film.notes:
-            film.notes.append(note)
+    fallback = _WRITERS["h264"][0]
+    own = _WRITERS[family][0] if family in _WRITERS else family if family in _BY_THEIR_NAME else fallback
+    for name in dict.fromkeys((own, fallback)):
+        try:
+            segment = _trial(film, factor, name)
+            with av.open(segment) as source, io.BytesIO() as file:
+                with _open_output(file, target) as container:
+                    video = _add_video(container, source, film, target)
+                    for packet in source.demux(video=0):
+                        if packet.dts is not None:
+                            packet.stream = video
+                            container.mux(packet)
+                _check(file, 1, target)
+        except (av.error.FFmpegError, ImageError, ValueError):  # PyAV's UnknownCodecError is a ValueError
+            continue
+        if name == fallback and family != "h264":
+            film.note(f"{family} is not written to {target.suffix.lower()}; it became H.264")
+        _try_streams(film, segment, target)
+        return name
+    raise ImageError(
+        f"{show_path(target)}: {target.suffix.lower()} can hold neither {family} nor H.264 of this size; "
+        "name another format"
+    )
+
+
+def _trial(film: _Film, factor: int, name: str) -> Any:
+    """Return a segment of one black frame."""
+    av = _import_av()
+    file = io.BytesIO()
+    with av.open(file, "w", format=_SEGMENT_FORMAT) as container:
+        writer = _add_writer(container, film, factor, name)
+        black = np.zeros((writer.height, writer.width, 3), dtype=np.uint8)
+        frame = av.VideoFrame.from_ndarray(black, format="rgb24").reformat(format=writer.pix_fmt)
+        frame.pts, frame.time_base = 0, writer.codec_context.time_base
+        container.mux(writer.encode(frame))
+        container.mux(writer.encode(None))
+    file.seek(0)
+    return file
+
+
+def _try_streams(film: _Film, segment: Any, target: Path) -> None:
+    """Begin a result, and nothing more, with all streams that it is to hold."""
+    av = _import_av()
+    segment.seek(0)
+    with _naming(target, "cannot be written"), av.open(segment) as first, _open_again(film) as source:
+        container = _open_output(io.BytesIO(), target)
+        try:
+            _add_video(container, first, film, target)
+            _add_copied(container, source, target)
+            container.start_encoding()
+        finally:
+            with suppress(av.error.FFmpegError):  # of streams that hold nothing
+                container.close()
+
+
+def _open_output(file: Any, target: Path) -> Any:
+    return _import_av().open(file, "w", format=VIDEO_SUFFIXES[target.suffix.lower()])
+
+
+def _open_again(film: _Film) -> Any:
+    return _import_av().open(str(film.path), metadata_errors="replace")
+
+
+def _add_writer(container: Any, film: _Film, factor: int, name: str) -> Any:
+    """Add a video stream of an encoder to a segment."""
+    av = _import_av()
+    options = dict(_WRITERS.values()).get(name, {})
+    codec = av.codec.Codec(name, "w")
     writer = container.add_stream(name, rate=film.rate, options=options)
     context = writer.codec_context
     writer.width, writer.height = film.width * factor, film.height * factor
     writer.pix_fmt = _pixel_format(codec, film.codec.pix_fmt, writer.width, writer.height)
     ticks = film.stream.time_base
-    if name not in {writer for writer, _ in _WRITERS.values()} and ticks.denominator > 65_535:
+    if name in _BY_THEIR_NAME and ticks.denominator > 65_535:
         ticks = Fraction(1, 60_000)  # MPEG-4 part 2 counts in 16 bits
     context.time_base = ticks
     # No race between threads can then change a file; x264 itself still can, at some widths (docs/photos.md).
@@ -400,33 +564,108 @@ def _pixel_format(codec: Any, wanted: str | None, width: int, height: int) -> st
 def _put_together(film: _Film, segments: _Segments, target: Path) -> list[str]:
     """Write the result: the segments behind each other, and the source's sound and subtitles."""
     av = _import_av()
-    notes: list[str] = []
-    with (
-        av.open(str(film.path)) as source,
-        replacing(target) as file,
-        av.open(file, "w", format=VIDEO_SUFFIXES[target.suffix.lower()]) as container,
-    ):
-        container.metadata.update(source.metadata)
-        with av.open(str(segments.path(0))) as first:
-            video = container.add_stream_from_template(first.streams.video[0])
-        rotation = _rotation(film)
-        if rotation:
-            video.set_display_rotation(rotation)
-        copied = {}
-        for stream in source.streams:
-            if stream.type in {"audio", "subtitle"}:
-                copied[stream.index] = container.add_stream_from_template(stream)
-                copied[stream.index].metadata.update(stream.metadata)
-        others = len(source.streams) - len(copied) - 1
-        if others:
-            notes.append(f"{others} more stream{'' if others == 1 else 's'} of the file left out")
-        wanted = [source.streams[index] for index in copied]
-        sound = (packet for packet in (source.demux(wanted) if wanted else ()) if packet.dts is not None)
-        for packet in heapq.merge(_packets(segments), sound, key=_when):
-            from_source = packet.stream.container is source
-            packet.stream = copied[packet.stream.index] if from_source else video
-            container.mux(packet)
+    count = 0
+    with _open_again(film) as source, replacing(target) as file:
+        with _open_output(file, target) as container, av.open(str(segments.path(0))) as first:
+            container.metadata.update(source.metadata)
+            container.set_chapters(source.chapters())
+            video = _add_video(container, first, film, target)
+            if target.suffix.lower() == ".avi" and _are_regular(segments, film.rate):
+                video.time_base = 1 / film.rate  # which AVI tells as the rate; by itself it tells a multiple
+            if round(film.rotation):
+                video.set_display_rotation(round(film.rotation))
+            copied, notes = _add_copied(container, source, target)
+            for packet in heapq.merge(_packets(segments), _sound(source, list(copied)), key=_when):
+                from_source = packet.stream.container is source
+                packet.stream = copied[packet.stream.index] if from_source else video
+                container.mux(packet)
+                count += not from_source and packet.size > 0
+        chapters = _check(file, count, target)
+        if chapters < len(source.chapters()):
+            notes.append(f"{len(source.chapters())} chapters left out")
     return notes
+
+
+def _add_video(container: Any, segment: Any, film: _Film, target: Path) -> Any:
+    """Add the stream that the segments are copied to."""
+    # Of a decoder, not an encoder, which does not go by the same name for all codecs.
+    video = container.add_stream_from_template(segment.streams.video[0], opaque=True)
+    video.codec_context.framerate = film.rate  # else Matroska tells the ticks of a second
+    return video
+
+
+def _add_copied(container: Any, source: Any, target: Path) -> tuple[dict[int, Any], list[str]]:
+    """Add streams for sound and subtitles, by their numbers in the source; say what is left out.
+
+    Raises:
+        ImageError: If the container cannot hold the sound.
+    """
+    copied: dict[int, Any] = {}
+    notes = []
+    others = -1
+    for stream in source.streams:
+        if stream.type not in {"audio", "subtitle"}:
+            others += 1
+            continue
+        try:
+            copied[stream.index] = container.add_stream_from_template(stream)
+        except ValueError:
+            name = stream.codec_context.name if stream.codec_context else "unknown"
+            kind = target.suffix.lower()
+            if stream.type == "audio":
+                raise ImageError(
+                    f"{show_path(target)}: {kind} cannot hold the sound ({name}); name another format"
+                ) from None
+            notes.append(f"subtitles ({name}) left out, which {kind} cannot hold")
+            continue
+        copied[stream.index].metadata.update(stream.metadata)
+    if others:
+        notes.append(f"{others} more stream{'' if others == 1 else 's'} of the file left out")
+    return copied, notes
+
+
+def _check(file: Any, count: int, target: Path) -> int:
+    """Read a result back; return how many chapters it has.
+
+    Raises:
+        ImageError: If it does not hold `count` frames of which one can be decoded.
+    """
+    av = _import_av()
+    found, is_decoded = 0, False
+    file.seek(0)
+    with _naming(target, "cannot be read back"), av.open(file, "r", metadata_errors="replace") as container:
+        chapters = len(container.chapters())
+        for packet in container.demux(container.streams.video[:1]) if container.streams.video else ():
+            found += packet.size > 0
+            if not is_decoded:
+                with suppress(av.error.FFmpegError):
+                    is_decoded = bool(packet.decode())
+    if found != count or not is_decoded:
+        reason = f"{found} of {count} frames there" if found != count else "none can be decoded"
+        raise ImageError(f"{show_path(target)}: cannot be read back ({reason}); name another format")
+    return chapters
+
+
+def _are_regular(segments: _Segments, rate: Fraction) -> bool:
+    """Tell whether all frames are shown at whole multiples of the time between two, but for rounding."""
+    places = (packet.pts * packet.time_base * rate for packet in _packets(segments))
+    return all(abs(place - round(place)) < 0.1 for place in places)
+
+
+def _sound(source: Any, indices: list[int]) -> Iterator[Any]:
+    """Yield the packets of streams that are copied; the times of each stream go forward."""
+    forward: dict[int, _Forward] = {}
+    for packet in source.demux([source.streams[index] for index in indices]) if indices else ():
+        if packet.dts is None:
+            continue
+        step = (packet.duration or 0) * packet.time_base
+        time = forward.setdefault(packet.stream.index, _Forward(step, may_stay=True))(
+            packet.dts, packet.time_base
+        )
+        if packet.pts is not None:
+            packet.pts += time - packet.dts
+        packet.dts = time
+        yield packet
 
 
 def _packets(segments: _Segments) -> Iterator[Any]:
@@ -440,12 +679,3 @@ def _packets(segments: _Segments) -> Iterator[Any]:
 
 def _when(packet: Any) -> float:
     return float(packet.dts * packet.time_base)
-
-
-def _rotation(film: _Film) -> int:
-    """Return the angle that a player turns the video by, to the left."""
-    av = _import_av()
-    with av.open(str(film.path)) as source:
-        for frame in source.decode(video=0):
-            return round(frame.rotation)
-    return 0
