@@ -1,5 +1,6 @@
 """What a cluster restores: the listing of a folder, which needs no cluster."""
 
+import multiprocessing
 import queue
 import signal
 import sys
@@ -21,10 +22,9 @@ class Context:
     def __init__(self, folder):
         self.folder = folder
         self.blocked: list[bool] = []
-        self.reports = None
+        self.reports: Queue = Queue()
 
     def Queue(self):  # noqa: N802
-        self.reports = Queue()
         return self.reports
 
     def Process(self, **_):  # noqa: N802
@@ -46,7 +46,7 @@ def test_workers_that_are_stopped_leave_nothing_half_written_and_are_started_dea
     tmp_path, monkeypatch
 ):
     context = Context(tmp_path / "out")
-    monkeypatch.setattr(fleet.multiprocessing, "get_context", lambda _: context)
+    monkeypatch.setattr(multiprocessing, "get_context", lambda _: context)
     jobs = {tmp_path / name: tmp_path / "out" / name for name in ("a.jpg", "b.jpg")}
     made = fleet.restore_by_processes(jobs, fleet.Plan({}), workers=2)
     next(made)

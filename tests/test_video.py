@@ -198,10 +198,10 @@ def write_plain(
 ):
     with av.open(str(path), mode) as container:
         video = container.add_stream(codec, rate=rate)
-        video.width, video.height, video.pix_fmt = *size, pixels
+        (video.width, video.height), video.pix_fmt = size, pixels
         video.codec_context.max_b_frames = b_frames
         for index, time in enumerate(times):
-            picture = background(*size, index)
+            picture = background(size[0], size[1], index)
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24").reformat(format=pixels)
             frame.pts, frame.time_base = time, Fraction(1, rate)
             container.mux(video.encode(frame))

@@ -67,6 +67,7 @@ class OpenvinoEngine:
         self._has_bf16 = has_bf16
         self._threads = threads
         self._cache = open_cache()
+        self._kept: bytes | None
         described, self._kept = self._look_up() or (None, None)
         self.info = _info(self._model, path) if described is None else parse_info(described, source=path)
         self.precision = choose_precision(precision, self.info, has_bf16=has_bf16)
