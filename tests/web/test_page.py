@@ -235,6 +235,59 @@ def test_a_photo_is_pasted(page, photo):
     assert page.locator(".box").count() == 2
 
 
+# What waits by it goes on when the test says so; the page's policy lets no test ask by eval.
+LATE = """() => {
+  window.waitForLate = (resolve) => {
+    window.goOn = resolve;
+    document.documentElement.dataset.late = "true";
+  };
+}"""
+
+
+PASTE = """([bytes, name]) => {
+  const data = new DataTransfer();
+  data.items.add(new File([new Uint8Array(bytes)], name, { type: "image/jpeg" }));
+  document.dispatchEvent(new ClipboardEvent("paste", { clipboardData: data, bubbles: true }));
+}"""
+
+
+def paste(page, path: Path, name: str) -> None:
+    """Paste a file under a name, without waiting for what comes of it."""
+    page.evaluate(PASTE, [list(path.read_bytes()), name])
+
+
+def test_a_late_answer_leaves_a_newer_photo_alone(page, photo, tmp_path):
+    page.evaluate(LATE)
+    page.evaluate(
+        """() => {
+          const real = HTMLImageElement.prototype.decode;
+          let calls = 0;
+          HTMLImageElement.prototype.decode = function () {
+            if (this.id !== "after" || calls++) return real.call(this);
+            return new Promise(window.waitForLate);
+          };
+        }"""
+    )
+    paste(page, photo, "older.jpg")
+    page.wait_for_selector("html[data-late]")
+    wall = tmp_path / "wall.jpg"
+    wall.write_bytes(JPEG)
+    paste(page, wall, "newer.jpg")
+    page.wait_for_selector("#download[download='newer_restored.jpg'][href]")
+    page.evaluate("window.goOn()")
+    page.wait_for_timeout(500)
+    assert "No face found" in page.locator("#photo-status").inner_text()
+    made = download(page, "#download", tmp_path / "out")
+    assert made.name == "newer_restored.jpg"
+    assert made.read_bytes() == JPEG
+
+
+def test_a_photo_is_worked_on_before_it_is_shown(page, photo):
+    page.evaluate("() => { window.createImageBitmap = () => new Promise(() => {}); }")
+    restore(page, photo)
+    assert "2 faces restored" in page.locator("#photo-status").inner_text()
+
+
 def test_a_tiny_face_is_enlarged_as_the_command_line_does_it(page, small_model, sparnet_cli, tmp_path):
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
     face = tmp_path / "face.png"

@@ -12,6 +12,7 @@ let file = null;
 let faces = []; // as found; `off` holds the numbers switched off
 let off = new Set();
 let result = null;
+let opened = new AbortController(); // ends when another photo is opened
 let running = null;
 let timer = 0;
 let zoomed = 0;
@@ -63,6 +64,8 @@ function fail(error) {
 
 async function open(chosen) {
   running?.abort();
+  opened.abort();
+  const { signal } = (opened = new AbortController());
   forget("photo");
   file = chosen;
   [faces, off, result, picture] = [[], new Set(), null, null];
@@ -77,21 +80,23 @@ async function open(chosen) {
   $("face-count").textContent = "";
   $("no-faces").hidden = true;
   show("working");
-  say("Reading the photo…", -1);
-  if (await isShown(chosen)) await showPicture("before", chosen);
-  if (file === chosen) await work();
+  work();
+  if (!(await isShown(chosen)) || signal.aborted) return;
+  if (await showPicture("before", chosen, signal)) drawFaces();
 }
 
-// Gives an <img> a picture and the stage its shape.
-async function showPicture(id, blob) {
+// Gives an <img> a picture and the stage its shape; false if the signal came first.
+async function showPicture(id, blob, signal) {
   const image = $(id);
   image.src = urlFor(`photo-${id}`, blob);
   await image.decode().catch(() => {});
+  if (signal.aborted) return false;
   if (id === "before" && image.naturalWidth) {
     picture ??= { width: image.naturalWidth, height: image.naturalHeight };
     $("viewport").style.setProperty("--aspect", image.naturalWidth / image.naturalHeight);
   }
   image.hidden = false;
+  return true;
 }
 
 function workSoon() {
@@ -117,8 +122,11 @@ async function work() {
   show("working");
   say("Looking for faces…", -1);
   try {
-    if (!(await about).restores) {
+    const { restores } = await about;
+    if (mine.signal.aborted) return;
+    if (!restores) {
       const found = await api.findFaces(file, { signal: mine.signal });
+      if (mine.signal.aborted) return;
       picture = { width: found.width, height: found.height };
       foundFaces(found.faces);
       show("done");
@@ -135,6 +143,7 @@ async function work() {
       signal: mine.signal,
       onWait: (seconds) => say(`The server is busy; it is asked again in ${seconds} s…`, -1),
       onEvent: (event) => {
+        if (mine.signal.aborted) return;
         if (event.faces) {
           foundFaces(event.faces);
           const wanted = event.faces.length - off.size;
@@ -146,17 +155,17 @@ async function work() {
       },
     });
     if (mine.signal.aborted) return;
-    await finish(made);
+    await finish(made, mine.signal);
   } catch (error) {
     if (running === mine) fail(error);
   }
 }
 
-async function finish(made) {
+async function finish(made, signal) {
   result = made;
   const blob = api.blobOf(made.picture);
-  if (made.shown) await showPicture("before", api.blobOf(made.shown.before));
-  await showPicture("after", made.shown ? api.blobOf(made.shown.after) : blob);
+  if (made.shown && !(await showPicture("before", api.blobOf(made.shown.before), signal))) return;
+  if (!(await showPicture("after", made.shown ? api.blobOf(made.shown.after) : blob, signal))) return;
   const compared = made.is_changed;
   $("after").hidden = $("divider").hidden = $("badge-before").hidden = $("badge-after").hidden = !compared;
   $("split").disabled = !compared;
@@ -204,7 +213,8 @@ function drawFaces() {
 }
 
 function drawBoxes() {
-  const size = picture ?? { width: 1, height: 1 };
+  const size = picture;
+  if (!size) return $("boxes").replaceChildren(); // until the photo has a shape on the page
   $("boxes").replaceChildren(...faces.map((face) => {
     const [left, top, right, bottom] = face.box;
     const on = !off.has(face.number);
