@@ -222,6 +222,19 @@ def test_a_format_that_browsers_do_not_show_is_shown_all_the_same(page, photo, t
     assert download(page, "#download", tmp_path / "out").suffix == ".tif"
 
 
+def test_boxes_lie_on_the_faces_of_a_photo_that_is_shown_smaller(page, photo, tmp_path, monkeypatch):
+    from sparnet.web import service
+
+    monkeypatch.setattr(service, "_SHOWN_PX", 192)
+    tiff = tmp_path / "scan.tif"
+    tiff.write_bytes(encode_photo(decode_photo(photo.read_bytes()), ".tif"))
+    restore(page, tiff)
+    assert page.evaluate("document.getElementById('before').naturalWidth") == 192
+    lefts = page.evaluate("[...document.querySelectorAll('.box')].map((box) => parseFloat(box.style.left))")
+    assert sorted(left > 50 for left in lefts) == [False, True]
+    assert max(lefts) < 100
+
+
 def test_a_photo_is_pasted(page, photo):
     page.evaluate(
         """async (bytes) => {

@@ -139,7 +139,8 @@ async function work() {
       say("All faces are switched off: the photo is as it was.");
       return;
     }
-    const made = await api.restore(file, chosenFields(), {
+    const fields = chosenFields();
+    const made = await api.restore(file, fields, {
       signal: mine.signal,
       onWait: (seconds) => say(`The server is busy; it is asked again in ${seconds} s…`, -1),
       onEvent: (event) => {
@@ -155,14 +156,15 @@ async function work() {
       },
     });
     if (mine.signal.aborted) return;
-    await finish(made, mine.signal);
+    await finish(made, Number(fields.upscale_factor), mine.signal);
   } catch (error) {
     if (running === mine) fail(error);
   }
 }
 
-async function finish(made, signal) {
+async function finish(made, scale, signal) {
   result = made;
+  picture = { width: made.picture.width / scale, height: made.picture.height / scale }; // `shown` may be smaller
   const blob = api.blobOf(made.picture);
   if (made.shown && !(await showPicture("before", api.blobOf(made.shown.before), signal))) return;
   if (!(await showPicture("after", made.shown ? api.blobOf(made.shown.after) : blob, signal))) return;
