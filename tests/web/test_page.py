@@ -206,6 +206,35 @@ def test_what_is_no_picture_is_told_and_another_can_be_chosen(page, photo, tmp_p
     assert page.locator("#photo-desk").is_visible()
 
 
+def test_a_size_that_is_refused_can_be_taken_back(page, photo, tmp_path, complaints):
+    pixels = decode_photo(photo.read_bytes()).pixels
+    large = tmp_path / "large.jpg"
+    large.write_bytes(encode_photo(Photo(np.concatenate([pixels, pixels])), ".jpg"))
+    page.evaluate("document.querySelector('input[name=scale][value=\"4\"]').checked = true")
+    restore(page, large)
+    assert page.locator("#photo-error").is_visible()
+    assert all("413" in complaint for complaint in complaints)
+    complaints.clear()
+    page.check("input[name=scale][value='1']")
+    settle(page)
+    assert page.locator("#photo-error").is_hidden()
+    assert "4 faces restored" in page.locator("#photo-status").inner_text()
+
+
+def test_trying_again_keeps_the_faces_that_are_switched_off(page, photo, complaints):
+    restore(page, photo)
+    page.route("**/v1/restore", lambda route: route.abort())
+    page.keyboard.press("2")
+    settle(page)
+    assert page.locator("#photo-error").is_visible()
+    assert page.locator("#photo-desk").is_visible()
+    complaints.clear()
+    page.unroute("**/v1/restore")
+    page.click("#photo-retry")
+    settle(page)
+    assert "1 of 2 faces restored" in page.locator("#photo-status").inner_text()
+
+
 def test_a_photo_without_a_face_says_so(page, tmp_path):
     (tmp_path / "wall.jpg").write_bytes(JPEG)
     restore(page, tmp_path / "wall.jpg")

@@ -6,6 +6,7 @@ import { $, element, forget, icon, isShown, loadMaps, offer, plural, takeFiles, 
 const SETTLES_MS = 250; // between a change and the work it asks for
 const SMALL_BOX = 0.055; // of the photo's width: its number is written above it
 const ROOM = 2.1; // sides of a face that a zoom shows
+const UNREADABLE = 422; // the answer to what is no picture
 
 let about; // promise: whether the server restores
 let file = null;
@@ -17,12 +18,13 @@ let running = null;
 let timer = 0;
 let zoomed = 0;
 let picture = null; // width and height, upright
+let isRefused = false; // no picture to the server nor to the browser: there is nothing to choose
 
 export function startPhoto(serverSays) {
   about = serverSays;
   const fields = [$("photo-file"), ...document.querySelectorAll("[data-photo-file]")];
   takeFiles($("panel-photo"), fields, (files) => open(files[0]));
-  $("photo-retry").addEventListener("click", () => file && open(file));
+  $("photo-retry").addEventListener("click", work);
   $("strength").addEventListener("input", () => {
     $("strength-value").textContent = `${$("strength").value} %`;
     workSoon();
@@ -42,7 +44,8 @@ export function startPhoto(serverSays) {
 function show(state) {
   $("panel-photo").dataset.state = state;
   $("photo-drop").hidden = state !== "empty";
-  $("photo-desk").hidden = state === "empty" || state === "error";
+  $("photo-desk").hidden = state === "empty" || (state === "error" && isRefused);
+  $("stage").hidden = state === "error" && !picture;
   $("photo-error").hidden = state !== "error";
   if (state !== "working") $("photo-progress").hidden = true;
 }
@@ -58,7 +61,10 @@ function say(text, share = null) {
 function fail(error) {
   if (error.name === "AbortError") return;
   $("photo-error-text").textContent = error.message;
+  isRefused = error.status === UNREADABLE && !faces.length && !picture;
   show("error");
+  say("");
+  $("photo-error").scrollIntoView({ block: "nearest" });
   if (!(error instanceof api.Problem)) throw error;
 }
 
@@ -82,7 +88,10 @@ async function open(chosen) {
   show("working");
   work();
   if (!(await isShown(chosen)) || signal.aborted) return;
-  if (await showPicture("before", chosen, signal)) drawFaces();
+  if (!(await showPicture("before", chosen, signal))) return;
+  isRefused = false;
+  show($("panel-photo").dataset.state);
+  drawFaces();
 }
 
 // Gives an <img> a picture and the stage its shape; false if the signal came first.
