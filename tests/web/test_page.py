@@ -193,6 +193,14 @@ def test_attention_maps_unfold(page, photo):
     assert alt.startswith("Attention map of unit 1 of ")
 
 
+def test_attention_maps_are_drawn_for_a_second_photo_of_the_same_name(page, photo):
+    for _ in range(2):
+        restore(page, photo)
+        assert page.locator("#attention-maps img").count() == 0
+        page.locator("#attention summary").click()
+        page.wait_for_selector("#attention-maps img", timeout=30_000)
+
+
 def test_what_is_no_picture_is_told_and_another_can_be_chosen(page, photo, tmp_path, complaints):
     bad = tmp_path / "letter.jpg"
     bad.write_bytes(b"Dear Ada,")

@@ -1,7 +1,7 @@
 // One photo: its faces on and off, before and after, zoom, attention, downloads.
 
 import * as api from "./api.js";
-import { $, element, forget, icon, isShown, loadMaps, offer, plural, takeFiles, urlFor, withdraw } from "./ui.js";
+import { $, clearMaps, element, forget, icon, isShown, loadMaps, offer, plural, takeFiles, urlFor, withdraw } from "./ui.js";
 
 const SETTLES_MS = 250; // between a change and the work it asks for
 const SMALL_BOX = 0.055; // of the photo's width: its number is written above it
@@ -80,7 +80,7 @@ async function open(chosen) {
   $("before").hidden = true;
   $("split").disabled = true;
   $("attention").open = false;
-  $("attention-maps").replaceChildren();
+  clearMaps($("attention-maps"), $("attention-status"));
   withdraw($("download"));
   drawFaces();
   $("face-count").textContent = "";
@@ -344,7 +344,7 @@ function startKeys() {
 
 function showAttention() {
   const number = $("attention-face").value;
-  const key = `${file?.name} ${number}`;
-  if (!$("attention").open || !file || !number || $("attention-maps").dataset.key === key) return;
-  loadMaps($("attention-maps"), $("attention-status"), () => api.attention(file, { task: "restore", face: number }), key);
+  if (!$("attention").open || !file || !number) return;
+  const load = () => api.attention(file, { task: "restore", face: number });
+  loadMaps($("attention-maps"), $("attention-status"), load, [file, number]);
 }

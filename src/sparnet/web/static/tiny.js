@@ -1,7 +1,7 @@
 // One tiny face, enlarged.
 
 import * as api from "./api.js";
-import { $, forget, isShown, loadMaps, offer, takeFiles, urlFor } from "./ui.js";
+import { $, clearMaps, forget, isShown, loadMaps, offer, takeFiles, urlFor } from "./ui.js";
 
 let file = null;
 
@@ -17,7 +17,7 @@ async function enlarge(chosen) {
   forget("tiny");
   $("tiny-error").hidden = true;
   $("tiny-attention").open = false;
-  $("tiny-maps").dataset.key = "";
+  clearMaps($("tiny-maps"), $("tiny-attention-status"));
   $("tiny-status").textContent = "Enlarging…";
   try {
     const made = await api.upscale(chosen, {
@@ -41,6 +41,6 @@ async function enlarge(chosen) {
 }
 
 function showAttention() {
-  if (!$("tiny-attention").open || $("tiny-maps").dataset.key === "shown") return;
-  loadMaps($("tiny-maps"), $("tiny-attention-status"), () => api.attention(file, { task: "upscale" }), "shown");
+  if (!$("tiny-attention").open) return;
+  loadMaps($("tiny-maps"), $("tiny-attention-status"), () => api.attention(file, { task: "upscale" }), [file]);
 }

@@ -109,10 +109,22 @@ export async function isShown(blob) {
 
 export const plural = (count, noun) => `${count} ${noun}${count === 1 ? "" : "s"}`;
 
+// Attention maps: what each place shows or waits for. An answer for what was there before is dropped.
+const keys = new WeakMap();
+
+export function clearMaps(place, status) {
+  keys.delete(place);
+  place.replaceChildren();
+  status.textContent = "";
+}
+
 export async function loadMaps(place, status, load, key) {
+  if (keys.get(place)?.every((part, index) => part === key[index])) return;
+  keys.set(place, key);
   status.textContent = "Drawing…";
   try {
     const { maps } = await load();
+    if (keys.get(place) !== key) return;
     place.replaceChildren(...maps.map((map, index) => element("figure", {},
       element("img", {
         src: `data:${map.media_type};base64,${map.base64}`,
@@ -120,8 +132,9 @@ export async function loadMaps(place, status, load, key) {
       }),
       element("figcaption", {}, `${index + 1}`))));
     status.textContent = "";
-    place.dataset.key = key;
   } catch (error) {
+    if (keys.get(place) !== key) return;
+    keys.delete(place);
     place.replaceChildren();
     status.textContent = error.message;
   }
