@@ -417,6 +417,43 @@ def test_the_token_is_taken_from_the_address_or_asked_for(open_page, small_model
 
 
 @pytest.mark.usefixtures("no_restorer")
+@pytest.mark.parametrize("written", ["a+b/c==", "a%2Bb%2Fc%3D%3D"])
+def test_a_token_with_signs_is_taken_from_the_address(open_page, small_model, complaints, written):
+    with running([str(small_model)], auth_token="a+b/c==") as server:  # noqa: S106 - no secret
+        page = open_page(f"{server.address}/#token={written}")
+        page.wait_for_selector("html[data-ready]")
+        assert complaints == []
+
+
+@pytest.mark.usefixtures("no_restorer")
+def test_a_token_that_no_header_carries_is_refused_and_another_can_be_given(open_page, small_model):
+    with running([str(small_model)], auth_token="tulips-42") as server:  # noqa: S106 - no secret
+        page = open_page(f"{server.address}/#token=\u017c\u00f3\u0142w")
+        page.wait_for_selector("#token-dialog[open]")
+        page.fill("#token", "\u017c\u00f3\u0142w")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("#token-wrong:not(:empty)")
+        page.fill("#token", "tulips-42")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("html[data-ready]")
+
+
+@pytest.mark.usefixtures("no_restorer")
+def test_requests_that_need_a_token_at_one_time_are_all_answered(open_page, small_model):
+    with running([str(small_model)], auth_token="tulips-42") as server:  # noqa: S106 - no secret
+        page = open_page(server.address)
+        page.wait_for_selector("#token-dialog[open]")
+        page.evaluate(
+            """() => { import("/static/api.js").then((api) => { window.second = api.models(); }); }"""
+        )
+        page.wait_for_timeout(1000)
+        page.fill("#token", "tulips-42")
+        page.keyboard.press("Enter")
+        page.wait_for_selector("html[data-ready]", timeout=30_000)
+        assert page.evaluate("window.second.then((said) => said.models.length)") > 0
+
+
+@pytest.mark.usefixtures("no_restorer")
 def test_without_a_model_that_restores_the_page_finds_faces_and_says_so(
     open_page, small_model, photo, complaints
 ):

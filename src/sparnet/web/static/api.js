@@ -4,24 +4,40 @@ const TOKEN = "sparnet-token";
 
 export class Problem extends Error {}
 
+// Whether a header can carry it; fetch throws at others.
+const canBeSent = (token) => /^[\x20-\x7e\xa0-\xff]+$/.test(token);
+
 function takeTokenFromAddress() {
-  const given = new URLSearchParams(location.hash.slice(1)).get("token");
-  if (given) {
-    sessionStorage.setItem(TOKEN, given);
-    history.replaceState(null, "", location.pathname);
-  }
+  const given = /^#token=(.+)$/.exec(location.hash)?.[1]; // as it stands: a plus is a plus
+  if (!given) return;
+  history.replaceState(null, "", location.pathname);
+  try {
+    const token = decodeURIComponent(given).trim();
+    if (canBeSent(token)) sessionStorage.setItem(TOKEN, token);
+  } catch { /* a percent sign with no number behind it: it is asked for */ }
 }
 takeTokenFromAddress();
 
+let asked = null; // promise: all who wait for a token wait for the same answer
+
 function askForToken() {
+  return (asked ??= showTokenForm().finally(() => { asked = null; }));
+}
+
+function showTokenForm() {
   const dialog = document.getElementById("token-dialog");
   const field = document.getElementById("token");
   document.getElementById("token-wrong").textContent = sessionStorage.getItem(TOKEN) ? "It is another one." : "";
   return new Promise((resolve) => {
     document.getElementById("token-form").onsubmit = (event) => {
       event.preventDefault();
-      if (!field.value.trim()) return;
-      sessionStorage.setItem(TOKEN, field.value.trim());
+      const token = field.value.trim();
+      if (!token) return;
+      if (!canBeSent(token)) {
+        document.getElementById("token-wrong").textContent = "It is another one: tokens are of plain letters, digits and signs.";
+        return;
+      }
+      sessionStorage.setItem(TOKEN, token);
       dialog.close();
     };
     dialog.onclose = () => resolve(sessionStorage.getItem(TOKEN));
@@ -42,7 +58,7 @@ async function call(path, options = {}) {
       throw new Problem("The server does not answer. Is it still running?");
     }
     if (answer.status === 401) {
-      await askForToken();
+      if (sessionStorage.getItem(TOKEN) === token) await askForToken(); // else another has come meanwhile
       continue;
     }
     if (!answer.ok) throw await problemOf(answer);
