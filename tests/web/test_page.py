@@ -350,6 +350,45 @@ def test_a_tiny_face_is_enlarged_as_the_command_line_does_it(page, small_model, 
     assert made.read_bytes() == (tmp_path / "cli" / "face.png").read_bytes()
 
 
+def test_a_late_answer_leaves_a_newer_tiny_face_alone(page, tmp_path):
+    page.evaluate(LATE)
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    for name in ("older.png", "newer.png"):
+        (tmp_path / name).write_bytes(encode_photo(Photo(pixels), ".png"))
+    page.click("#tab-tiny")
+    page.evaluate(
+        """() => {
+          const real = window.fetch;
+          let calls = 0;
+          window.fetch = async (...sent) => {
+            const answer = await real(...sent);
+            if (!calls++) await new Promise(window.waitForLate);
+            return answer;
+          };
+        }"""
+    )
+    page.set_input_files("#tiny-file", tmp_path / "older.png")
+    page.wait_for_selector("html[data-late]")
+    page.set_input_files("#tiny-file", tmp_path / "newer.png")
+    page.wait_for_selector("#tiny-download[download='newer_enlarged.png'][href]")
+    page.evaluate("window.goOn()")
+    page.wait_for_timeout(500)
+    assert page.locator("#tiny-download").get_attribute("download") == "newer_enlarged.png"
+    assert page.locator("#tiny-error").is_hidden()
+
+
+def test_a_tiny_face_is_not_offered_while_the_next_is_enlarged(page, tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    face = tmp_path / "face.png"
+    face.write_bytes(encode_photo(Photo(pixels), ".png"))
+    page.click("#tab-tiny")
+    page.set_input_files("#tiny-file", face)
+    page.wait_for_selector("#tiny-download[href]")
+    page.evaluate("() => { window.fetch = () => new Promise(() => {}); }")
+    page.set_input_files("#tiny-file", face)
+    page.wait_for_selector("#tiny-download:not([href])", timeout=10_000)
+
+
 def test_a_zip_of_photos_comes_back_as_one(page, photo, tmp_path, complaints):
     with zipfile.ZipFile(tmp_path / "album.zip", "w", zipfile.ZIP_DEFLATED) as album:
         album.write(photo, "summer/one.jpg")
