@@ -411,6 +411,71 @@ def test_a_zip_of_photos_comes_back_as_one(page, photo, tmp_path, complaints):
         assert made.read("summer/one.jpg") == made.read("two faces.jpg") != photo.read_bytes()
 
 
+def test_a_dropped_folder_keeps_its_subfolders_and_leaves_out_hidden_files(page, tmp_path):
+    folder = tmp_path / "album"
+    (folder / "sub").mkdir(parents=True)
+    for name in ("a.jpg", "sub/a.jpg"):
+        (folder / name).write_bytes(JPEG)
+    (folder / "._a.jpg").write_bytes(b"\0\5\x16\7")
+    (folder / ".DS_Store").write_bytes(b"x")
+    page.click("#tab-many")
+    frame = page.locator("#many-drop").bounding_box()
+    place = {"x": frame["x"] + 50, "y": frame["y"] + 50}
+    dragged = {"items": [], "files": [str(folder)], "dragOperationsMask": 1}
+    browser = page.context.new_cdp_session(page)
+    for step in ("dragEnter", "dragOver", "drop"):
+        browser.send("Input.dispatchDragEvent", {"type": step, **place, "data": dragged})
+    page.wait_for_selector("#many-download[href]")
+    assert page.locator("#many-status").inner_text() == "2 of 2 photos done."
+    with zipfile.ZipFile(download(page, "#many-download", tmp_path)) as made:
+        assert sorted(made.namelist()) == ["album/a.jpg", "album/sub/a.jpg"]
+
+
+def test_few_photos_of_a_queue_are_read_at_one_time(page, tmp_path):
+    (tmp_path / "wall.jpg").write_bytes(JPEG)
+    page.evaluate(
+        """() => {
+          const real = window.createImageBitmap;
+          let now = 0;
+          window.most = 0;
+          window.createImageBitmap = async (...given) => {
+            window.most = Math.max(window.most, ++now);
+            try { return await real(...given); } finally { now--; }
+          };
+        }"""
+    )
+    page.click("#tab-many")
+    page.set_input_files("#many-files", [tmp_path / "wall.jpg"] * 8)
+    page.wait_for_selector("#many-download[href]")
+    page.locator(".job img:not([hidden])").nth(7).wait_for()
+    assert 1 <= page.evaluate("window.most") <= 3
+
+
+def test_a_zip_of_results_is_not_offered_when_more_photos_have_come(page, tmp_path):
+    page.evaluate(LATE)
+    (tmp_path / "wall.jpg").write_bytes(JPEG)
+    page.click("#tab-many")
+    page.evaluate(
+        """() => {
+          const real = Blob.prototype.arrayBuffer;
+          let calls = 0;
+          Blob.prototype.arrayBuffer = async function () {
+            const bytes = await real.call(this);
+            if (!calls++) await new Promise(window.waitForLate);
+            return bytes;
+          };
+        }"""
+    )
+    page.set_input_files("#many-files", tmp_path / "wall.jpg")
+    page.wait_for_selector("html[data-late]")
+    page.evaluate("() => { window.fetch = () => new Promise(() => {}); }")
+    page.set_input_files("#many-files", tmp_path / "wall.jpg")
+    page.locator(".job").nth(1).wait_for()
+    page.evaluate("window.goOn()")
+    page.wait_for_timeout(500)
+    assert page.locator("#many-download[href]").count() == 0
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_nothing_runs_over_the_edge_and_both_colours_are_there(

@@ -1,10 +1,9 @@
 // Many photos, from files, a folder or a zip: a queue worked off one after another.
 
 import * as api from "./api.js";
-import { $, element, forget, isShown, offer, plural, takeFiles, urlFor, withdraw } from "./ui.js";
+import { $, HIDDEN, element, forget, offer, pathOf, plural, takeFiles, thumbnailOf, urlFor, withdraw } from "./ui.js";
 
 const PICTURES = /\.(jpe?g|jfif|png|webp|tiff?|bmp|gif|avif|hei[cf])$/i;
-const HIDDEN = /(^|\/)(\.|__MACOSX\/)/;
 const MOST_FILES = 2000;
 const MOST_BYTES = 2e9; // of a zip, unpacked: all of it is in the browser's memory
 
@@ -13,6 +12,7 @@ let isRunning = false;
 let stopping = null;
 let counter = 0;
 let leftOut = 0;
+let packing = 0; // the number of the last packing: an earlier one is not offered
 
 export function startMany() {
   takeFiles($("panel-many"), [$("many-files"), $("many-folder")], add);
@@ -23,7 +23,7 @@ export function startMany() {
 
 async function add(files) {
   $("many-desk").hidden = false;
-  for (const file of files) {
+  for (const file of files.filter((one) => !HIDDEN.test(pathOf(one)))) {
     try {
       if (/\.zip$/i.test(file.name)) (await unpack(file)).forEach(enqueue);
       else if (PICTURES.test(file.name) || file.type.startsWith("image/")) enqueue(file);
@@ -81,8 +81,10 @@ function enqueue(file) {
 }
 
 async function preview(job, blob, which) {
-  if (!(await isShown(blob))) return;
-  job.image.src = urlFor(`many-${job.number}`, blob);
+  job.previewed = which;
+  const small = await thumbnailOf(blob);
+  if (!small || job.previewed !== which) return;
+  job.image.src = urlFor(`many-${job.number}`, small);
   job.image.hidden = false;
   job.blank.hidden = true;
   job.image.alt = which === "after" ? "restored" : "";
@@ -105,7 +107,8 @@ function tell() {
   $("many-status").textContent = `${done} of ${plural(jobs.length, "photo")} done${failed}${waiting && !isRunning ? `, ${waiting} wait` : ""}.${others}`;
   $("many-stop").textContent = isRunning ? "Stop" : "Go on";
   $("many-stop").hidden = !waiting;
-  if (done && !isRunning) pack();
+  const mine = ++packing;
+  if (done && !isRunning) pack(mine);
   else withdraw($("many-download"));
 }
 
@@ -156,14 +159,14 @@ async function work(job) {
 }
 
 // Puts all results into one zip, under their own names, kept apart where two are the same.
-async function pack() {
+async function pack(mine) {
   const content = {};
   for (const job of jobs.filter((one) => one.state === "done")) {
-    const folder = job.file.webkitRelativePath || job.file.name;
-    const stem = folder.split("/").filter((part) => part && part !== "..").join("/").replace(/\.[^./]+$/, "");
+    const stem = pathOf(job.file).split("/").filter((part) => part && part !== "..").join("/").replace(/\.[^./]+$/, "");
     let name = `${stem}${job.made.suffix}`;
     for (let copy = 2; name in content; copy++) name = `${stem} (${copy})${job.made.suffix}`;
     content[name] = [new Uint8Array(await job.made.blob.arrayBuffer()), { level: 0 }];
+    if (mine !== packing) return;
   }
   offer($("many-download"), "many-download", new Blob([fflate.zipSync(content)], { type: "application/zip" }), "restored.zip");
 }

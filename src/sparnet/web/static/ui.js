@@ -81,11 +81,21 @@ export function takeFiles(place, inputs, onFiles) {
   }
 }
 
+// Names of files and folders that a file manager does not show, and of what macOS puts beside pictures.
+export const HIDDEN = /(^|\/)(\.|__MACOSX\/)/;
+
+const paths = new WeakMap();
+// A file's place below the folder that was chosen or dropped, that folder included.
+export const pathOf = (file) => paths.get(file) || file.webkitRelativePath || file.name;
+
 async function walk(entries) {
   const files = [];
   for (const entry of entries) {
+    if (HIDDEN.test(`${entry.name}/`)) continue;
     if (entry.isFile) {
-      files.push(await new Promise((resolve, reject) => entry.file(resolve, reject)));
+      const file = await new Promise((resolve, reject) => entry.file(resolve, reject));
+      paths.set(file, entry.fullPath.replace(/^\//, ""));
+      files.push(file);
     } else {
       const reader = entry.createReader();
       for (;;) {
@@ -104,6 +114,29 @@ export async function isShown(blob) {
     return true;
   } catch {
     return false;
+  }
+}
+
+const MOST_THUMBNAILS = 3; // read at one time: each is a whole photo in memory
+const THUMBNAIL_PX = 128;
+const waiting = [];
+let reading = 0;
+
+// A small copy of a picture; null if the browser cannot read it.
+export async function thumbnailOf(blob) {
+  if (reading >= MOST_THUMBNAILS) await new Promise((resolve) => waiting.push(resolve));
+  else reading++;
+  try {
+    const bitmap = await createImageBitmap(blob, { resizeWidth: THUMBNAIL_PX, resizeQuality: "medium" });
+    const canvas = element("canvas", { width: bitmap.width, height: bitmap.height });
+    canvas.getContext("2d").drawImage(bitmap, 0, 0);
+    bitmap.close();
+    return await new Promise((resolve) => canvas.toBlob(resolve));
+  } catch {
+    return null;
+  } finally {
+    if (waiting.length) waiting.shift()(); // its place is taken over
+    else reading--;
   }
 }
 
