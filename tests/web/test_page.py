@@ -167,6 +167,12 @@ def test_everything_is_reached_by_keyboard(page, photo):
     assert page.evaluate("document.activeElement.id") == "tab-tiny"
 
 
+def test_the_page_says_where_pictures_go(page, server):
+    said = page.locator("#privacy").inner_text()
+    assert server.address.removeprefix("http://") in said
+    assert "within two minutes" in said
+
+
 def test_a_face_is_zoomed_to_and_left_by_escape(page, photo):
     restore(page, photo)
     page.click("[aria-label='Zoom to face 1']")

@@ -83,7 +83,7 @@ async function start() {
   startTabs();
   startTheme();
   if (["localhost", "127.0.0.1", "[::1]"].includes(location.hostname)) {
-    $("privacy").textContent = "Pictures do not leave this computer.";
+    $("privacy").textContent = `Pictures go only to the program at ${location.host}. They are worked on in its memory and are gone when they are answered, their faces within two minutes unless it was started otherwise.`;
   }
   const about = api.models().then(describe).catch(() => ({ restores: true }));
   const photo = startPhoto(about);
