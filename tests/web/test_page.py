@@ -24,7 +24,7 @@ FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
-WIDTHS = {390: 844, 1024: 768, 1920: 1080}
+WIDTHS = {280: 640, 320: 640, 390: 844, 1024: 768, 1920: 1080}
 
 
 @pytest.fixture(scope="module")
@@ -165,6 +165,26 @@ def test_everything_is_reached_by_keyboard(page, photo):
     page.keyboard.press("ArrowRight")
     assert page.locator("#panel-tiny").is_visible()
     assert page.evaluate("document.activeElement.id") == "tab-tiny"
+
+
+def test_the_focus_stays_at_the_photo_when_one_is_chosen(page, photo, tmp_path, complaints):
+    bad = tmp_path / "letter.jpg"
+    bad.write_bytes(b"Dear Ada,")
+    page.locator("#photo-file").focus()
+    page.set_input_files("#photo-file", bad)
+    settle(page)
+    assert page.evaluate("document.activeElement.id") == "photo-error"
+    complaints.clear()
+    page.locator("#photo-error input").focus()
+    page.locator("#photo-error input").set_input_files(photo)
+    settle(page)
+    assert page.evaluate("document.activeElement.id") == "photo-desk"
+
+
+def test_switches_are_large_enough_for_a_finger(page, photo):
+    restore(page, photo)
+    switch = page.locator(".switch input").first.bounding_box()
+    assert min(switch["width"], switch["height"]) >= 24
 
 
 def test_the_page_says_where_pictures_go(page, server):
@@ -488,6 +508,10 @@ def test_nothing_runs_over_the_edge_and_both_colours_are_there(
     open_page, server, photo, complaints, width, scheme
 ):
     page = open_page(server.address, width, color_scheme=scheme)
+    page.click("#tab-many")
+    page.set_input_files("#many-files", photo)
+    page.wait_for_selector("#many-download[href]")
+    page.click("#tab-photo")
     restore(page, photo)
     for tab in ("tab-photo", "tab-tiny", "tab-many"):
         page.click(f"#{tab}")

@@ -42,12 +42,15 @@ export function startPhoto(serverSays) {
 }
 
 function show(state) {
+  const focused = document.activeElement?.closest("#photo-drop, #photo-error, #photo-desk");
   $("panel-photo").dataset.state = state;
   $("photo-drop").hidden = state !== "empty";
   $("photo-desk").hidden = state === "empty" || (state === "error" && isRefused);
   $("stage").hidden = state === "error" && !picture;
   $("photo-error").hidden = state !== "error";
   if (state !== "working") $("photo-progress").hidden = true;
+  // What had the focus is gone: it goes to what took its place, not to the top of the page.
+  if (focused?.hidden) $($("photo-desk").hidden ? "photo-error" : "photo-desk").focus({ preventScroll: true });
 }
 
 function say(text, share = null) {
