@@ -4,6 +4,7 @@ import io
 import json
 import socket
 import struct
+import tempfile
 import threading
 import time
 import zipfile
@@ -165,6 +166,24 @@ def test_a_body_that_is_no_form_is_refused(server, kind):
     assert answer.json()["detail"]
 
 
+@pytest.mark.parametrize(
+    ("kinds", "words"),
+    [
+        (["application/x-www-form-urlencoded"], "multipart/form-data, got application/x-www-form"),
+        (["multipart/form-data; boundary=b; charset=punycode"], "in utf-8, got charset punycode"),
+        (["multipart/form-data; boundary=b; charset=utf-7", "text/plain"], "got several content types"),
+    ],
+)
+def test_forms_that_are_slow_to_parse_are_refused(server, kinds, words):
+    """Their parser runs on the event loop: it would hold up every other client."""
+    body = b'--b\r\nContent-Disposition: form-data; name="faces"\r\n\r\n-' + b"a" * 30_000 + b"\r\n--b--\r\n"
+    with server.client() as client:
+        headers = [("Content-Type", kind) for kind in kinds]
+        answer = client.post("/v1/restore", content=body, headers=headers)
+    assert answer.status_code == 422
+    assert words in answer.json()["detail"]
+
+
 def test_a_body_that_is_too_large_is_refused_by_its_length_and_by_its_bytes(server):
     def pieces():
         for _ in range(30):
@@ -319,7 +338,12 @@ def test_a_page_that_took_this_computers_address_under_its_own_name_is_refused(s
 
 
 @pytest.mark.parametrize(
-    "headers", [{"Origin": "https://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}]
+    "headers",
+    [
+        {"Origin": "https://evil.example"},
+        {"Origin": "null"},
+        {"Sec-Fetch-Site": "cross-site"},
+    ],
 )
 def test_pages_of_other_sites_may_not_post(server, headers):
     with server.client() as client:
@@ -386,6 +410,11 @@ def test_two_models_of_one_kind_are_refused(sparnet_cli, small_model):
 def test_nothing_of_an_upload_touches_the_disk(server, photo, tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
+
+    def written(_):
+        raise AssertionError("an upload is written to the disk")
+
+    monkeypatch.setattr(tempfile.SpooledTemporaryFile, "rollover", written)
     assert server.post("/v1/restore", photo.read_bytes(), output="json", crops="true").status_code == 200
     large = encode_photo(
         Photo(np.random.default_rng(0).integers(0, 256, (700, 700, 3), dtype=np.uint8)), ".png"

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartParser
 
 from sparnet.errors import SparnetError
 from sparnet.faces.detect import Face
@@ -56,6 +58,7 @@ STATIC = Path(__file__).parent / "static"
 PROGRESS = "application/x-ndjson"
 _FORGETS_EVERY_SECONDS = 5.0
 _MOST_FIELDS = 20
+MultiPartParser.spool_max_size = sys.maxsize  # beyond 1 MB it writes to the disk; `Guard` bounds the size
 
 Result = TypeVar("Result")
 

@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 from urllib.parse import urlsplit
 
+from python_multipart.multipart import parse_options_header
+
 from sparnet.web.desk import Desk
 from sparnet.web.metrics import Metrics
 from sparnet.web.settings import Settings, host_is_allowed
@@ -47,6 +49,8 @@ _ROUTES = frozenset(
     }
 )
 _WORK = "POST"
+_FORM = b"multipart/form-data"
+_CHARSETS = (b"utf-8", b"utf8")
 _ANSWER_SECONDS = 60.0
 
 
@@ -107,6 +111,8 @@ class Guard:
         length = headers.get("content-length", "0")
         if not length.isdigit() or int(length) > self.settings.max_bytes:
             raise self._too_large()
+        if scope["path"] in _ROUTES:
+            _check_form(scope)
         if not self.desk.enter():
             raise Refused(
                 429,
@@ -216,6 +222,22 @@ class _Answer:
 
     async def end(self) -> None:
         await self.send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _check_form(scope: Scope) -> None:
+    """Refuse what the form's parser would take minutes for on the event loop, where all others wait.
+
+    Raises:
+        Refused: If the body is no form of parts, or its text is in another charset than UTF-8.
+    """
+    kinds = [value for name, value in scope["headers"] if name.lower() == b"content-type"]
+    kind, options = parse_options_header(kinds[0] if len(kinds) == 1 else b"")
+    if kind != _FORM:
+        got = kind.decode("latin-1")[:80] or ("several content types" if kinds else "no content type")
+        raise Refused(422, f"expected a form of multipart/form-data, got {got}")
+    charset = options.get(b"charset", _CHARSETS[0])
+    if charset.lower() not in _CHARSETS:
+        raise Refused(422, f"expected a form in utf-8, got charset {charset.decode('latin-1')[:80]}")
 
 
 def _expects_leave(scope: Scope) -> bool:
