@@ -342,6 +342,7 @@ def test_a_page_that_took_this_computers_address_under_its_own_name_is_refused(s
     [
         {"Origin": "https://evil.example"},
         {"Origin": "null"},
+        {"Origin": "http://["},
         {"Sec-Fetch-Site": "cross-site"},
     ],
 )

@@ -131,7 +131,7 @@ class Guard:
             raise Refused(421, "this server is not known by that name; start it with --allow-host NAME")
         origin = headers.get("origin")
         is_foreign = headers.get("sec-fetch-site") == "cross-site" or (
-            origin is not None and urlsplit(origin).netloc.lower() != host.lower()
+            origin is not None and _place_of(origin) != host.lower()
         )
         if is_foreign and scope["method"] == _WORK:
             raise Refused(403, "pages of other sites may not use this server")
@@ -222,6 +222,14 @@ class _Answer:
 
     async def end(self) -> None:
         await self.send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _place_of(origin: str) -> str | None:
+    """Return an origin's host and port; None if it is malformed."""
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return None
 
 
 def _check_form(scope: Scope) -> None:
