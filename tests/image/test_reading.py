@@ -1,5 +1,6 @@
 """What is refused and why."""
 
+import io
 import os
 import struct
 import subprocess
@@ -13,7 +14,7 @@ import PIL.PngImagePlugin
 import pytest
 
 from sparnet.errors import ImageError
-from sparnet.image import MAX_PIXELS, read_image, read_photo, write_image
+from sparnet.image import MAX_PIXELS, decode_photo, picture_size, read_image, read_photo, write_image
 from tests.image.pictures import (
     SRGB,
     assert_refused,
@@ -227,3 +228,42 @@ def test_importing_is_cheap():
     program = "import sys, sparnet.image; print({'cv2', 'torch', 'PIL.ImageCms'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def of_scans(times: int, *, after: bytes = b"") -> bytes:
+    """Repeat the last scan of a progressive JPEG."""
+    file = io.BytesIO()
+    PIL.Image.new("L", (32, 32), 90).save(file, "JPEG", progressive=True)
+    content = file.getvalue()
+    last = content[content.rindex(b"\xff\xda") : -2]
+    return content[:-2] + times * last + content[-2:] + after
+
+
+def test_a_jpeg_of_thousands_of_scans_is_refused_before_it_is_decoded(tmp_path):
+    (tmp_path / "a.jpg").write_bytes(of_scans(2000))
+    assert_refused(tmp_path / "a.jpg", "a JPEG of more than 100 scans is not decoded")
+    comments = 20_000 * b"\xff\xfe\0\2"
+    (tmp_path / "b.jpg").write_bytes(of_scans(2000).replace(b"\xff\xda", comments + b"\xff\xda", 1))
+    assert_refused(tmp_path / "b.jpg", "a JPEG of more than 10,000 segments is not decoded")
+
+
+def test_what_looks_like_scans_in_metadata_or_behind_a_jpeg_is_none(tmp_path):
+    """As in the video that telephones append to a photo."""
+    content = of_scans(20, after=1000 * b"\xff\xda")
+    comment = b"\xff\xfe" + struct.pack(">H", 2 + 1000) + 500 * b"\xff\xda"
+    (tmp_path / "a.jpg").write_bytes(content[:2] + comment + content[2:])
+    assert read_image(tmp_path / "a.jpg").shape == (32, 32, 3)
+
+
+def test_a_tile_larger_than_its_tiff_counts_as_pixels():
+    tile = zlib.compress(bytes(2048 * 2048))
+    tags = [
+        (256, 64), (257, 64), (258, 8), (259, 8), (262, 1), (277, 1),
+        (322, 2048), (323, 2048), (324, 8 + 2 + 10 * 12 + 4), (325, len(tile)),
+    ]  # fmt: skip
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
+    content = b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + tile
+    assert decode_photo(content).pixels.shape == (64, 64, 3)
+    assert picture_size(content) == (2048, 2048)
+    with pytest.raises(ImageError, match="has 2,048 x 2,048 = 4,194,304 pixels"):
+        decode_photo(content, max_pixels=1_000_000)

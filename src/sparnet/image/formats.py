@@ -2,6 +2,7 @@
 
 import importlib
 import io
+import re
 import struct
 from typing import IO, Any, TypeAlias
 
@@ -62,6 +63,13 @@ _READERS = {
 }
 _WEBP_CHUNKS = 16
 """More before the picture itself are not looked through; the format has three."""
+_MOST_SCANS = 100
+"""Of a JPEG; libtiff decodes no more either. Encoders write about ten, and each is as long as the picture."""
+_MOST_SEGMENTS = 10_000
+"""Of a JPEG. A profile, or a depth map in its metadata, takes some hundreds."""
+_START_OF_SCAN = b"\xff\xda"
+# Without those that have no length: they also stand within a scan, one a row.
+_NEXT_MARKER = re.compile(rb"\xff[^\x00\x01\xd0-\xd7\xff]")
 _PILLOWS_LIMIT = 1024 * 1024 * 1024 // 4 // 3
 
 
@@ -97,6 +105,30 @@ def check_length(kind: str, header: bytes, length: int) -> None:
         needed = int(struct.unpack_from("<I" if header.startswith(b"II") else ">I", header, 4)[0])
     if needed > length:
         raise ImageError("the file is truncated")
+
+
+def check_scans(file: ByteFile) -> None:
+    """Refuse JPEGs that make a decoder go over the whole picture for hours, a few bytes each time.
+
+    Raises:
+        ImageError: If there are more scans, or segments between them, than any encoder writes.
+    """
+    file.seek(0)
+    data = file.read()
+    if data.count(_START_OF_SCAN) <= _MOST_SCANS:
+        return
+    # The two bytes also stand in metadata and in what follows the picture, such as a telephone's video.
+    scans, place = 0, 2
+    for _ in range(_MOST_SEGMENTS):
+        found = _NEXT_MARKER.search(data, place)
+        if found is None or found[0] == b"\xff\xd9":  # the end of the picture
+            return
+        place = found.end()
+        scans += found[0] == _START_OF_SCAN
+        if scans > _MOST_SCANS:
+            raise ImageError(f"a JPEG of more than {_MOST_SCANS} scans is not decoded")
+        place += max(2, int.from_bytes(data[place : place + 2]))
+    raise ImageError(f"a JPEG of more than {_MOST_SEGMENTS:,} segments is not decoded")
 
 
 def is_lossless_webp(file: ByteFile) -> bool:
@@ -140,6 +172,12 @@ def open_picture(kind: str, file: ByteFile) -> PIL.Image.Image:
     if kind == "TIFF" and _is_camera_raw(picture):
         raise ImageError("a camera's raw file, or a preview in one; develop it to JPEG, PNG or TIFF first")
     return picture
+
+
+def decoded_size(picture: PIL.Image.Image) -> tuple[int, int]:
+    """Return width and height of what is decoded: a tile of a TIFF may be larger than the picture."""
+    tile_width, tile_height = (tiff_tag(picture, tag) for tag in (322, 323))
+    return max(picture.width, tile_width or 0), max(picture.height, tile_height or 0)
 
 
 def tiff_tag(picture: PIL.Image.Image, tag: int) -> Any:

@@ -17,6 +17,8 @@ from sparnet.image.formats import (
     MAX_PIXELS,
     ByteFile,
     check_length,
+    check_scans,
+    decoded_size,
     format_of,
     is_lossless_webp,
     open_picture,
@@ -85,7 +87,8 @@ def decode_photo(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Photo:
 def picture_size(data: bytes) -> tuple[int, int]:
     """Return width and height that a picture's header states, before it is turned upright.
 
-    Nothing is decoded, so that a caller can refuse what is too large for it.
+    Nothing is decoded, so that a caller can refuse what is too large for it. A TIFF of one tile that
+    is larger than the picture has the tile's.
 
     Args:
         data: The whole content of a file.
@@ -97,7 +100,7 @@ def picture_size(data: bytes) -> tuple[int, int]:
         file = _opened(data)
         kind = format_of(file.read(64))
         with coding(f"the {kind} file cannot be decoded"), quiet_pillow():
-            return open_picture(kind, file).size
+            return decoded_size(open_picture(kind, file))
 
 
 @contextmanager
@@ -128,6 +131,8 @@ def _read(file: ByteFile, max_pixels: int, read_anew: Callable[[], UInt8[np.ndar
     notes: list[str] = []
     with coding(f"the {kind} file cannot be decoded"):
         check_length(kind, header, file.seek(0, io.SEEK_END))
+        if kind == "JPEG":
+            check_scans(file)
         is_lossless = kind == "WEBP" and is_lossless_webp(file)
         with quiet_pillow():
             picture = open_picture(kind, file)
@@ -135,8 +140,9 @@ def _read(file: ByteFile, max_pixels: int, read_anew: Callable[[], UInt8[np.ndar
                 read_exif(picture, [])
             if getattr(picture, "is_animated", False):
                 notes.append(_FIRST_ONLY.get(kind, "animated: only the first frame is used"))
-        if picture.width * picture.height > max_pixels:
-            size = f"{picture.width:,} x {picture.height:,} = {picture.width * picture.height:,}"
+        width, height = decoded_size(picture)
+        if width * height > max_pixels:
+            size = f"{width:,} x {height:,} = {width * height:,}"
             raise ImageError(f"has {size} pixels; more than {max_pixels:,} are not decoded")
         is_deep = has_deep_colour(kind, header, picture)
         tiff_orientation = tiff_tag(picture, ORIENTATION)
