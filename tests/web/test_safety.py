@@ -1,5 +1,6 @@
 """What a server does with clients that mean it harm, or are only clumsy."""
 
+import asyncio
 import io
 import json
 import socket
@@ -18,7 +19,7 @@ import pytest
 from sparnet.errors import SparnetError
 from sparnet.image import Photo, encode_photo
 from sparnet.web import server as server_module
-from sparnet.web.guard import SECURITY_HEADERS
+from sparnet.web.guard import SECURITY_HEADERS, _Answer
 from sparnet.web.settings import Settings, check_exposure, host_is_allowed
 from tests.web.conftest import running
 
@@ -303,6 +304,56 @@ def test_a_request_that_takes_too_long_is_given_up_and_counts_until_its_thread_e
         assert server.get("/healthz").status_code == 200
 
 
+def test_a_client_that_leaves_is_counted_as_one(small_model):
+    with running([str(small_model)]) as server:
+        server.service.detector = blocking = Blocking()
+        body = b'--b\r\nContent-Disposition: form-data; name="picture"; filename="a"\r\n\r\n' + JPEG
+        body += b"\r\n--b--\r\n"
+        with closing(raw(server)) as line:
+            line.sendall(head(server, len(body)).replace(b"/v1/restore", b"/v1/faces") + body)
+            assert blocking.begun.acquire(timeout=20)
+        counted = 'sparnet_requests_total{route="/v1/faces",status="499"} 1.0'
+        wait_until(lambda: counted in server.get("/metrics").text)
+        blocking.let_go.set()
+
+
+def test_work_in_hand_is_answered_when_the_server_is_stopped(small_model, caplog):
+    answers = []
+    with running([str(small_model)]) as server:
+        server.service.detector = blocking = Blocking()
+        client = threading.Thread(target=lambda: answers.append(server.post("/v1/faces", JPEG)))
+        client.start()
+        assert blocking.begun.acquire(timeout=20)
+    client.join()
+    blocking.let_go.set()
+    assert [(answer.status_code, answer.json()) for answer in answers] == [
+        (503, {"detail": "the server is being stopped"})
+    ]
+    assert not any(record.exc_info for record in caplog.records)
+
+
+def test_a_large_answer_is_handed_on_in_pieces():
+    """Each waits until the client has taken those before, within a time."""
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    content = np.random.default_rng(0).bytes(1_000_000)
+    answer = _Answer(send, path="/v1/restore")
+    asyncio.run(answer.send({"type": "http.response.body", "body": content}))
+    assert b"".join(message["body"] for message in sent) == content
+    assert max(len(message["body"]) for message in sent) == 256 * 1024
+    assert [message.get("more_body", False) for message in sent] == [True, True, True, False]
+
+
+@pytest.mark.parametrize("token", [" tulips", "tulips ", "tülips"])
+def test_a_token_that_could_not_be_sent_is_refused_at_the_start(sparnet_cli, token):
+    ended = sparnet_cli("serve", "--port", "0", "--auth-token", token)
+    assert ended.code == 2
+    assert "--auth-token" in ended.err
+
+
 def test_the_name_that_a_client_gives_a_file_is_not_used(server, tmp_path):
     with server.client() as client:
         for name in ("../../../etc/passwd", "C:\\a.jpg", str(tmp_path / "made.jpg"), "a\r\nX-Bad: 1.jpg"):
@@ -317,7 +368,7 @@ def test_every_answer_has_the_security_headers(server, path):
     answer = server.get(path)
     for name, value in SECURITY_HEADERS.items():
         assert answer.headers[name] == value
-    assert ("no-store" in answer.headers.get("cache-control", "")) == (not path.startswith("/static"))
+    assert answer.headers["cache-control"] == ("no-cache" if path.startswith("/static") else "no-store")
     assert "server" not in answer.headers
 
 

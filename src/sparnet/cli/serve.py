@@ -1,5 +1,6 @@
 """`sparnet serve`: the page and the HTTP API."""
 
+import os
 from typing import Annotated
 
 import typer
@@ -82,6 +83,8 @@ def serve(
         auth_token.isascii() and auth_token.isprintable() and auth_token.strip()
     ):
         raise typer.BadParameter("must be printable ASCII letters", param_hint="--auth-token")
+    if auth_token is not None and auth_token != auth_token.strip():
+        raise typer.BadParameter("must not begin or end with a space", param_hint="--auth-token")
     settings = Settings(
         host=host,
         port=port,
@@ -114,4 +117,14 @@ def serve(
             if settings.auth_token is not None:
                 typer.echo("The page asks for the token, or takes it from its address: .../#token=TOKEN")
 
-        run(make_app(settings, service, metrics, version=sparnet.__version__), opened, on_start=tell)
+        app = make_app(settings, service, metrics, version=sparnet.__version__)
+        try:
+            run(app, opened, on_start=tell)
+        except KeyboardInterrupt:
+            from sparnet.cli.app import INTERRUPTED
+
+            if not app.desk.is_working:
+                raise
+            # An encoder cannot be interrupted, and Python would wait for its thread before it ends.
+            typer.echo("sparnet: interrupted", err=True)
+            os._exit(INTERRUPTED)

@@ -18,7 +18,7 @@ from starlette.formparsers import MultiPartParser
 from sparnet.errors import SparnetError
 from sparnet.faces.detect import Face
 from sparnet.faces.select import parse_numbers
-from sparnet.web.batching import Stopped, Ticket
+from sparnet.web.batching import Left, Stopped, Ticket
 from sparnet.web.desk import Desk
 from sparnet.web.guard import Guard
 from sparnet.web.metrics import CONTENT_TYPE, Metrics
@@ -172,7 +172,7 @@ def _add_errors(api: FastAPI) -> None:
     @api.exception_handler(SparnetError)
     async def of_picture(_: Request, error: SparnetError) -> Response:
         status = 422
-        for kind, code in ((TooLarge, 413), (NotServed, 409), (Stopped, 503)):
+        for kind, code in ((TooLarge, 413), (NotServed, 409), (Stopped, 503), (Left, 499)):
             if isinstance(error, kind):
                 status = code
         return _problem(status, str(error))

@@ -26,6 +26,10 @@ class Stopped(SparnetError):  # noqa: N818 - no fault of anyone's
     """The work was given up: its time is over, or nobody waits for it."""
 
 
+class Left(Stopped):
+    """The client went away."""
+
+
 class Ticket:
     """What a request's work is bound by, and whom it tells how far it is.
 

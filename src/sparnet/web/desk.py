@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
-from sparnet.web.batching import Stopped, Ticket
+from sparnet.web.batching import Left, Stopped, Ticket
 from sparnet.web.metrics import Metrics
 from sparnet.web.settings import Settings
 
@@ -56,6 +56,11 @@ class Desk:
         """Give a place back."""
         self._taken -= 1
         self.metrics.in_hand.set(self._taken)
+
+    @property
+    def is_working(self) -> bool:
+        """Whether a request, or work that nobody waits for any more, is not done yet."""
+        return self._taken > 0
 
     @property
     def retry_after_seconds(self) -> int:
@@ -143,7 +148,7 @@ class Desk:
                         "try a smaller photo, or fewer faces"
                     )
                 if await is_disconnected():
-                    raise Stopped("the client went away")
+                    raise Left("the client went away")
         finally:
             running.cancel()
             if not job.done():

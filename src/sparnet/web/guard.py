@@ -52,6 +52,7 @@ _WORK = "POST"
 _FORM = b"multipart/form-data"
 _CHARSETS = (b"utf-8", b"utf8")
 _ANSWER_SECONDS = 60.0
+_PIECE = 256 * 1024
 
 
 class Refused(Exception):  # noqa: N818 - an answer, not an error of the program
@@ -97,6 +98,11 @@ class Guard:
         except TimeoutError:  # nobody takes the answer
             answer.status = 499
             raise
+        except asyncio.CancelledError:  # the time is over that a server that is being stopped gives
+            if answer.is_begun:
+                raise
+            await answer.refuse(Refused(503, "the server is being stopped", Connection="close"))
+            await answer.end()
         finally:
             route = scope["path"] if scope["path"] in _ROUTES else "other"
             self.metrics.requests.labels(route, str(answer.status)).inc()
@@ -196,20 +202,27 @@ class _Answer:
         self._send = send
         self._path = path
         self.status = 499  # no answer: the client went away
-        self._is_refusal_open = False
+        self.is_begun = False
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            self.is_begun = True
             headers = list(message.get("headers", []))
             names = {name.lower() for name, _ in headers}
             added = dict(SECURITY_HEADERS)
-            if not self._path.startswith(_STATIC):
-                added["Cache-Control"] = "no-store"
+            # A page of an older version beside newer modules would not work.
+            added["Cache-Control"] = "no-cache" if self._path.startswith(_STATIC) else "no-store"
             for name, value in added.items():
                 if name.lower().encode() not in names:
                     headers.append((name.lower().encode(), value.encode()))
             message = {**message, "headers": headers}
+        body = memoryview(message.get("body", b""))
+        # A piece is held only until the next may be written: a client that does not read holds one.
+        while len(body) > _PIECE:
+            piece, body = bytes(body[:_PIECE]), body[_PIECE:]
+            await asyncio.wait_for(self._send({**message, "body": piece, "more_body": True}), _ANSWER_SECONDS)
+            message = {**message, "body": bytes(body[:_PIECE])}
         await asyncio.wait_for(self._send(message), _ANSWER_SECONDS)
 
     async def refuse(self, refused: Refused) -> None:

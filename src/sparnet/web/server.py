@@ -1,5 +1,6 @@
 """Run the application: one process, one event loop, connections that must get on."""
 
+import asyncio
 import os
 import socket
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from sparnet.web.settings import Settings
 
 _HEADER_SECONDS = 10.0
 _BACKLOG = 256
+_LAST_WORDS_SECONDS = 1.0
 
 
 class ImpatientProtocol(H11Protocol):
@@ -101,3 +103,8 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self._on_start()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().shutdown(sockets)
+        if self.server_state.tasks:  # those cancelled still answer that the server is being stopped
+            await asyncio.wait(self.server_state.tasks, timeout=_LAST_WORDS_SECONDS)
