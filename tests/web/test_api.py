@@ -3,11 +3,16 @@
 import base64
 import json
 import threading
+import time
+from dataclasses import replace
 
 import numpy as np
+import PIL.Image
 import pytest
 
 from sparnet.image import Photo, decode_photo, encode_photo
+from sparnet.web.batching import Ticket
+from sparnet.web.service import PixelBudget
 from tests.web.conftest import running
 
 
@@ -65,6 +70,37 @@ def test_a_photo_without_a_face_comes_back_to_the_byte(server):
     assert not answer["is_changed"]
     assert answer["notes"] == ["no face found; the photo is as it was"]
     assert base64.b64decode(answer["picture"]["base64"]) == content
+
+
+def test_a_tiff_without_a_face_comes_back_to_the_byte_as_tiff(server):
+    content = encode_photo(Photo(np.full((64, 64, 3), 90, dtype=np.uint8)), ".tif") + b"more"
+    assert server.post("/v1/restore", content, format="tiff").content == content
+
+
+def test_small_faces_are_enlarged_by_the_engine_that_is_loaded(server, photo, monkeypatch):
+    """Not by one that each request opens."""
+
+    def opened(*_, **__):
+        raise AssertionError("a model is opened for a request")
+
+    monkeypatch.setattr("sparnet.restoration.open_engine", opened)
+    pixels = decode_photo(photo.read_bytes()).pixels
+    (face, *_) = server.service.detector.detect(pixels)
+    share = 16 / face.size_px
+    small = replace(face, box=tuple(share * edge for edge in face.box), points=share * face.points)
+    monkeypatch.setattr(server.service.detector, "detect", lambda _: [small])
+    size = (round(share * pixels.shape[1]), round(share * pixels.shape[0]))
+    content = encode_photo(Photo(np.array(PIL.Image.fromarray(pixels).resize(size))), ".png")
+    answer = server.post("/v1/restore", content, output="json").json()
+    assert [one["skipped"] for one in answer["faces"]] == [None]
+    assert server.service.small_faces in server.service.engines
+
+
+def test_attention_maps_are_said_to_be_of_the_model_that_made_them(server, monkeypatch):
+    """Sharp tiny faces are enlarged by another model than the first of its task."""
+    monkeypatch.setattr(server.service, "attention", lambda *_: ("sparnet-x4", []))
+    answer = server.post("/v1/attention", b"any", task="upscale").json()
+    assert answer == {"model": "sparnet-x4", "maps": []}
 
 
 def test_json_holds_the_faces_before_and_after(server, photo):
@@ -132,7 +168,12 @@ def test_metrics_count_requests_faces_and_batches(server, photo):
         ("/v1/restore", {"fidelty": "1"}, 422, "unknown field 'fidelty'"),
         ("/v1/restore", {"fidelity": "2"}, 422, "fidelity: Input should be less than or equal to 1"),
         ("/v1/restore", {"faces": "9"}, 422, "face 9 was asked for, the photo shows 2 faces"),
-        ("/v1/restore", {"faces": "1,x"}, 422, "faces:"),
+        ("/v1/restore", {"faces": "1,x"}, 422, "faces: expected numbers of faces from 1, as in 1,3"),
+        ("/v1/restore", {"faces": ",".join(map(str, range(1, 70)))}, 422, "face 3 was asked for"),
+        ("/v1/restore", {"faces": "1" * 40_000}, 422, "faces: expected numbers of faces from 1, as in 1,3"),
+        ("/v1/restore", {"aligned": "true", "faces": "1"}, 422, "faces: does not go with aligned"),
+        ("/v1/restore", {"aligned": "true", "min_face": "30"}, 422, "min_face: does not go with aligned"),
+        ("/v1/restore?fidelity=1", {}, 422, "unknown parameter 'fidelity'"),
         ("/v1/restore", {"upscale_factor": "4"}, 413, "enlarged 4 times"),
         ("/v1/restore", {"aligned": "true"}, 422, "is not square"),
         ("/v1/upscale", {}, 422, "is larger than the 128 x 128 px this model makes"),
@@ -178,3 +219,21 @@ def test_a_changed_choice_asks_nothing_of_the_network_again(server, photo):
     before = batches()
     assert server.post("/v1/restore", photo.read_bytes(), fidelity="0.77").status_code == 200
     assert batches() == before
+
+
+def test_a_large_photo_is_not_overtaken_by_small_ones():
+    budget, order = PixelBudget(100), []
+
+    def work(pixels: int) -> None:
+        with budget.use(pixels, Ticket(20.0)):
+            order.append(pixels)
+
+    threads = [threading.Thread(target=work, args=(pixels,)) for pixels in (100, 1)]
+    with budget.use(50, Ticket(20.0)):
+        for thread in threads:
+            thread.start()
+            time.sleep(0.3)
+        assert order == []
+    for thread in threads:
+        thread.join()
+    assert order == [100, 1]

@@ -58,6 +58,7 @@ STATIC = Path(__file__).parent / "static"
 PROGRESS = "application/x-ndjson"
 _FORGETS_EVERY_SECONDS = 5.0
 _MOST_FIELDS = 20
+_LARGEST_NUMBER = 10_000
 MultiPartParser.spool_max_size = sys.maxsize  # beyond 1 MB it writes to the disk; `Guard` bounds the size
 
 Result = TypeVar("Result")
@@ -94,7 +95,9 @@ PictureField = Annotated[
 
 
 async def _known_fields(request: Request) -> None:
-    """Refuse fields that nobody reads: a misspelt one would be ignored without a word."""
+    """Refuse fields and parameters that nobody reads, which would be ignored without a word."""
+    for name in request.query_params:
+        raise HTTPException(422, f"unknown parameter {name[:80]!r}; choices are fields of the form")
     route = request.scope["route"]
     known = {field.alias for field in route.dependant.body_params}
     form = await request.form()
@@ -278,7 +281,7 @@ def _add_work(api: FastAPI, service: Service, desk: Desk) -> None:
             str | None,
             Form(
                 description="Numbers of the faces wanted, as in `1,3`; all without.",
-                pattern=r"^[1-9][0-9]{0,3}(,[1-9][0-9]{0,3}){0,63}$",
+                max_length=50_000,
             ),
         ] = None,
         upscale_factor: Annotated[int, Form(description="Enlarges the whole photo.", ge=1, le=8)] = 1,
@@ -298,10 +301,16 @@ def _add_work(api: FastAPI, service: Service, desk: Desk) -> None:
             bool, Form(description="Whether JSON holds pictures for a browser that cannot show the format.")
         ] = False,
     ) -> Response:
-        if aligned and upscale_factor != 1:
-            raise HTTPException(422, "upscale_factor: an aligned face is as large as the model makes it")
+        if aligned:
+            given = {
+                "upscale_factor": upscale_factor != 1, "only_center_face": only_center_face,
+                "max_faces": max_faces is not None, "min_face": min_face is not None,
+                "faces": faces is not None,
+            }  # fmt: skip
+            for name in (name for name, is_given in given.items() if is_given):
+                raise HTTPException(422, f"{name}: does not go with aligned, where the picture is the face")
         choices = Choices(
-            numbers=None if faces is None else parse_numbers(faces),
+            numbers=None if faces is None else _numbers(faces),
             upscale_factor=upscale_factor,
             fidelity=float(fidelity),
             max_faces=max_faces,
@@ -364,11 +373,22 @@ def _add_work(api: FastAPI, service: Service, desk: Desk) -> None:
         request: Request,
         picture: PictureField,
         task: Annotated[Task, Form(description="Which of the two models.")] = Task.RESTORE,
-        face: Annotated[int, Form(description="Number of the face in a photo.", ge=1, le=10_000)] = 1,
+        face: Annotated[
+            int, Form(description="Number of the face in a photo.", ge=1, le=_LARGEST_NUMBER)
+        ] = 1,
     ) -> AttentionAnswer:
-        maps = await work(request, lambda ticket: service.attention(picture, task.value, face, ticket))
-        name = next(info.name for info in service.models if info.task == task.value)
+        name, maps = await work(request, lambda ticket: service.attention(picture, task.value, face, ticket))
         return AttentionAnswer(model=name, maps=[describe_picture(one) for one in maps])
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        numbers = parse_numbers(text)
+    except ValueError:
+        numbers = ()
+    if not numbers or max(numbers) > _LARGEST_NUMBER:
+        raise HTTPException(422, f"faces: expected numbers of faces from 1, as in 1,3, got {text[:80]!r}")
+    return numbers
 
 
 def _file(picture: Encoded, stem: str) -> Response:

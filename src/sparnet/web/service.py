@@ -4,6 +4,7 @@ import hashlib
 import importlib.util
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -25,12 +26,13 @@ from sparnet.image import (
     encode_photo,
     picture_size,
 )
+from sparnet.image.formats import WRITABLE_SUFFIXES
 from sparnet.restoration import RestoredPhoto, Restorer, mix
 from sparnet.upscaling import Upscaler, as_known, reduce_to_known
 from sparnet.web.batching import BatchingEngine, Memory, Stopped, Ticket, working_for
 from sparnet.web.metrics import Metrics
 from sparnet.web.settings import Settings
-from sparnet.weights.catalog import DEFAULT_RESTORE, known_models
+from sparnet.weights.catalog import DEFAULT_RESTORE, DEFAULT_UPSCALE, known_models
 from sparnet.weights.info import ModelInfo
 
 SUFFIXES = {
@@ -114,19 +116,26 @@ class PixelBudget:
         self.most = most
         self._used = 0
         self._changed = threading.Condition()
+        self._waiting: deque[object] = deque()
 
     @contextmanager
     def use(self, pixels: int, ticket: Ticket) -> Iterator[None]:
-        """Wait for room, and keep it.
+        """Wait for room, and keep it; who comes first is first, however much the others want.
 
         Raises:
             Stopped: If there is none in time.
         """
+        place = object()
         with self._changed:
-            while self._used and self._used + pixels > self.most:
-                ticket.check()
-                self._changed.wait(0.25)
-            self._used += pixels
+            self._waiting.append(place)
+            try:
+                while self._waiting[0] is not place or (self._used and self._used + pixels > self.most):
+                    ticket.check()
+                    self._changed.wait(0.25)
+                self._used += pixels
+            finally:
+                self._waiting.remove(place)
+                self._changed.notify_all()
         try:
             yield
         finally:
@@ -143,6 +152,8 @@ class Service:
         metrics: Counters.
         restoring: A model that restores; None serves none.
         upscaling: A model that enlarges tiny faces, kept by an `Upscaler`; None serves none.
+        small_faces: What sees the small faces of photos first, which may be the upscaler's engine; None
+            leaves them to the model that restores.
         detector: What finds faces.
     """
 
@@ -153,6 +164,7 @@ class Service:
         *,
         restoring: Engine | None,
         upscaling: Upscaler | None,
+        small_faces: Engine | None = None,
         detector: Detector,
     ) -> None:
         self.settings = settings
@@ -164,8 +176,11 @@ class Service:
         self._drawing = threading.Lock()
         self.restoring = None if restoring is None else self._batching(restoring)
         self.upscaling = upscaling
+        shares = upscaling is not None and upscaling.engine is small_faces
+        self.small_faces: Engine | None = None if small_faces is None else self._batching(small_faces)
         if upscaling is not None:
-            upscaling.engine = self._batching(upscaling.engine)
+            shared = self.small_faces if shares else None
+            upscaling.engine = shared or self._batching(upscaling.engine)
             if upscaling.finer is not None:
                 upscaling.finer = self._batching(upscaling.finer)
 
@@ -187,12 +202,16 @@ class Service:
     def engines(self) -> list[BatchingEngine]:
         """The engines that are loaded."""
         upscaling = () if self.upscaling is None else (self.upscaling.engine, self.upscaling.finer)
-        return [engine for engine in (self.restoring, *upscaling) if isinstance(engine, BatchingEngine)]
+        loaded = dict.fromkeys((self.restoring, *upscaling, self.small_faces))
+        return [engine for engine in loaded if isinstance(engine, BatchingEngine)]
 
     @property
     def models(self) -> list[ModelInfo]:
-        """The models that are loaded."""
-        return [engine.info for engine in self.engines]
+        """The models that are served: one that restores, and those that enlarge."""
+        hidden = self.small_faces
+        if self.upscaling is not None and self.upscaling.engine is hidden:
+            hidden = None
+        return [engine.info for engine in self.engines if engine is not hidden]
 
     def forget_old(self) -> None:
         """Drop what was remembered long enough."""
@@ -272,12 +291,13 @@ class Service:
             max_faces=min(limit, choices.max_faces or limit),
             min_face_px=choices.min_face_px,
             numbers=choices.numbers,
+            small_faces=self.small_faces or "off",
         )
         with self._decoded(data, choices.upscale_factor, ticket) as photo, working_for(ticket):
             made = restorer.restore_photo(photo, keep_faces=crops)
             ticket.check()
             suffix = choices.suffix or SUFFIXES.get(photo.format, ".png")
-            if not made.is_changed and SUFFIXES.get(photo.format) == suffix:
+            if not made.is_changed and photo.format == WRITABLE_SUFFIXES[suffix]:
                 height, width = photo.pixels.shape[:2]
                 picture = Encoded(data, suffix, width, height)
             else:
@@ -311,7 +331,7 @@ class Service:
                 (*made.notes, *face.notes),
             )
 
-    def attention(self, data: bytes, task: str, number: int, ticket: Ticket) -> list[Encoded]:
+    def attention(self, data: bytes, task: str, number: int, ticket: Ticket) -> tuple[str, list[Encoded]]:
         """Draw the attention maps of a face, in order of depth.
 
         Args:
@@ -319,6 +339,9 @@ class Service:
             task: `restore`: a face of a photo. `upscale`: a tiny face, or one that is reduced to it.
             number: Of the face in the photo, from 1.
             ticket: How long it may take.
+
+        Returns:
+            The name of the model, and its maps.
 
         Raises:
             ImageError: If it is no picture, or too small or large.
@@ -351,7 +374,8 @@ class Service:
         with self._drawing:  # all maps of a large face take memory; one face at a time
             ticket.check()
             maps = inner.attention_maps(read[None])
-            return [encode(Photo(draw_map(mean_map(one), size=_MAP_PX)), ".png") for one in maps]
+            pictures = [encode(Photo(draw_map(mean_map(one), size=_MAP_PX)), ".png") for one in maps]
+        return engine.info.name, pictures
 
     def _upscaler(self) -> Upscaler:
         if self.upscaling is None:
@@ -440,11 +464,19 @@ def open_service(
     upscaler = (
         Upscaler(opened["upscale"]) if "upscale" in opened else Upscaler(engine=engine, threads=threads)
     )
+    small_faces: Engine | None = None
+    default = known_models().get(DEFAULT_UPSCALE)
+    if "restore" in opened and default is not None:
+        is_loaded = upscaler.info == default.info
+        small_faces = (
+            upscaler.engine if is_loaded else open_engine(DEFAULT_UPSCALE, engine=engine, threads=threads)
+        )
     return Service(
         settings,
         metrics,
         restoring=opened.get("restore"),
         upscaling=upscaler,
+        small_faces=small_faces,
         detector=open_detector(detector, threads=threads),
     )
 
