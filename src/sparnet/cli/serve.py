@@ -121,7 +121,7 @@ def serve(
         try:
             run(app, opened, on_start=tell)
         except KeyboardInterrupt:
-            from sparnet.cli.app import INTERRUPTED
+            from sparnet.cli import INTERRUPTED
 
             if not app.desk.is_working:
                 raise
