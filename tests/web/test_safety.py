@@ -190,7 +190,7 @@ def test_a_body_that_is_too_large_is_refused_by_its_length_and_by_its_bytes(serv
         for _ in range(30):
             yield bytes(100_000)
 
-    with server.client() as client:
+    with server.client(headers={"Content-Type": "multipart/form-data; boundary=b"}) as client:
         stated = client.post("/v1/restore", content=bytes(3_000_000))
         streamed = client.post("/v1/restore", content=pieces())
     assert (stated.status_code, streamed.status_code) == (413, 413)
