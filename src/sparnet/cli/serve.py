@@ -63,8 +63,8 @@ def serve(
 ) -> None:
     """Open a page in which photos are restored, and an HTTP API, on this computer alone.
 
-    Pictures stay in memory and are gone when they are answered, their faces after two minutes
-    (--remember). Stop it with Ctrl-C.
+    Pictures stay in memory and are gone when they are answered, faces two
+    minutes later (--remember). Stop it with Ctrl-C.
     """
     from sparnet.errors import SparnetError
 
