@@ -39,3 +39,10 @@ def test_a_default_that_is_no_value_is_shown(sparnet_cli):
 
 def test_the_extra_that_a_command_needs_is_named(sparnet_cli):
     assert "pip install 'sparnet[train]'" in sparnet_cli("models", "export", "--help").out
+
+
+@pytest.mark.parametrize("command", [command for _, command in ALL], ids=[" ".join(path) for path, _ in ALL])
+def test_lines_of_help_stay_whole_in_a_terminal_of_80_columns(command):
+    """Rich keeps the line breaks of a paragraph, and would break each longer line once more."""
+    paragraphs = [paragraph.splitlines() for paragraph in command.help.strip().split("\n\n")]
+    assert [line for lines in paragraphs if len(lines) > 1 for line in lines if len(line) > 78] == []

@@ -19,8 +19,8 @@ def attention(
 ) -> None:
     """Draw where a network looks: the attention map of each unit, from the input to the output.
 
-    Writes one PNG a unit and a sheet of all, NAME_attention.png. A larger picture is first
-    reduced to what the model knows, as in the paper's figures.
+    Writes one PNG a unit and a sheet of all, NAME_attention.png. A larger picture
+    is first reduced to what the model knows, as in the paper's figures.
     """
     import numpy as np
 

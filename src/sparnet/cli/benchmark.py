@@ -28,8 +28,9 @@ def benchmark(
 ) -> None:
     """Time the models on this machine: one face, and many at once, with every engine installed.
 
-    All ways of a model are run in turn, round after round, so that other programs disturb them alike.
-    The marked way is the one that is used unless another is asked for.
+    All ways of a model are run in turn, round after round, so that other programs
+    disturb them alike. The marked way is the one that is used unless another is
+    asked for.
     """
     from sparnet.benchmark import describe_machine, time_model
     from sparnet.errors import WeightsError

@@ -103,9 +103,10 @@ def reproduce(
 ) -> None:
     """Make a table or figure of the paper, its numbers beside ours.
 
-    Trains the rows that are not there yet, judges all on the same faces, and writes Markdown, PNG
-    and JSON. A call that was stopped, even killed, goes on where it was; later calls with the same
-    output take the models that are there. Pictures that show faces are named ...-faces.png.
+    Trains the rows that are not there yet, judges all on the same faces, and
+    writes Markdown, PNG and JSON. A call that was stopped, even killed, goes on
+    where it was; later calls with the same output take the models that are there.
+    Pictures that show faces are named ...-faces.png.
     """
     from sparnet.errors import SparnetError
 

@@ -134,9 +134,10 @@ def restore(
 ) -> None:
     """Restore the faces of photos, or of videos: old, blurred, noisy, small ones.
 
-    The rest of a photo stays as it is, and so do its format, transparency, colour profile and EXIF.
-    A photo without a face is copied. For tiny faces cut out of photos use `sparnet upscale`.
-    A video (.mp4, .mov, .mkv, ...) is named by itself; run again, it goes on where it was stopped.
+    The rest of a photo stays as it is, and so do its format, transparency, colour
+    profile and EXIF. A photo without a face is copied. For tiny faces cut out of
+    photos use `sparnet upscale`. A video (.mp4, .mov, .mkv, ...) is named by
+    itself; run again, it goes on where it was stopped.
     """
     numbers = _parse_faces(faces)
     videos, photos = split_videos(photos)

@@ -61,8 +61,9 @@ def train(
 ) -> None:
     """Train a network by a recipe.
 
-    The run's folder gets the resolved recipe, a log (JSON lines), saved states, and at the end
-    model.onnx, scores.json and faces.png. Ctrl-C stops in good order; --resume goes on, to the bit.
+    The run's folder gets the resolved recipe, a log (JSON lines), saved states,
+    and at the end model.onnx, scores.json and faces.png. Ctrl-C stops in good
+    order; --resume goes on, to the bit.
     """
     from sparnet.errors import DataError, RecipeError, SparnetError, WeightsError
 
