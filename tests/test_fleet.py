@@ -25,6 +25,7 @@ class Context:
         self.reports: Queue = Queue()
 
     def Queue(self):  # noqa: N802
+        self.reports = Queue()  # the last one is that of reports
         return self.reports
 
     def Process(self, **_):  # noqa: N802
