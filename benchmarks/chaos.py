@@ -127,7 +127,7 @@ def _become_program(arguments: list[str], said: Path) -> None:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         os.dup2(file, 1)
         os.dup2(file, 2)
-        from sparnet.cli.app import main
+        from sparnet.cli import main
 
         try:
             signal.signal(signal.SIGINT, signal.default_int_handler)

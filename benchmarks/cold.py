@@ -89,7 +89,7 @@ def profile_restore(photo: Path, target: Path) -> None:
     """Restore a photo in this process under the profiler; print the parts as JSON."""
     profiler = cProfile.Profile()
     profiler.enable()
-    from sparnet.cli.app import main
+    from sparnet.cli import main
 
     sys.argv = ["sparnet", "restore", str(photo), "-o", str(target)]
     try:

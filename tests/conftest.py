@@ -78,7 +78,7 @@ class Ended(NamedTuple):
 @pytest.fixture
 def sparnet_cli(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
     """Run the program in this process."""
-    from sparnet.cli.app import main
+    from sparnet.cli import main
 
     def run(*arguments: object) -> Ended:
         capsys.readouterr()

@@ -286,7 +286,8 @@ def test_a_report_that_cannot_be_printed_is_one_line():
 def test_an_interruption_while_python_tidies_up_is_not_lost(tmp_path):
     program = """
 import sys, time
-from sparnet.cli.app import app, main
+from sparnet.cli import main
+from sparnet.cli.app import app
 
 class Tidied:
     def __del__(self):

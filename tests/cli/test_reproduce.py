@@ -131,7 +131,7 @@ def test_a_table_is_made_from_nothing_and_goes_on_after_a_stop(tmp_path, data, s
 _KILLED_AT = """
 import os, signal, sys
 from pathlib import Path
-from sparnet.cli.app import main
+from sparnet.cli import main
 from sparnet.evaluation.reproduce import bench
 from sparnet.training import loop
 

@@ -8,7 +8,7 @@ INTERRUPTED = 130
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the program; see `sparnet.cli.app.main`. It may be interrupted while it is loaded.
+    """Run the program: exit code 0 done, 1 failed, 2 wrong use; a failure is one line on stderr.
 
     Args:
         arguments: The words after the program's name; None takes those of the command line.
@@ -17,8 +17,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         SystemExit: Always, with the exit code.
     """
     try:
-        from sparnet.cli import app
-    except KeyboardInterrupt:
+        from sparnet.cli.app import run  # it may be interrupted while it is loaded
+
+        run(arguments)
+    except (KeyboardInterrupt, SystemExit) as ending:
+        if isinstance(ending, SystemExit) and ending.code != INTERRUPTED:
+            raise
         sys.stderr.write("sparnet: interrupted\n")
         sys.exit(INTERRUPTED)
-    app.main(arguments)

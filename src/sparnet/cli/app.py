@@ -11,7 +11,6 @@ from typing import Annotated
 import typer
 
 import sparnet
-from sparnet.cli import INTERRUPTED
 from sparnet.cli.attention import attention
 from sparnet.cli.benchmark import benchmark
 from sparnet.cli.degrade import degrade
@@ -89,14 +88,15 @@ def _no_interruption_lost() -> Iterator[None]:
         sys.unraisablehook = before
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the program: exit code 0 done, 1 failed, 2 wrong use; a failure is one line on stderr.
+def run(arguments: Sequence[str] | None) -> None:
+    """Run the command that is asked for; see `sparnet.cli.main`.
 
     Args:
         arguments: The words after the program's name; None takes those of the command line.
 
     Raises:
         SystemExit: Always, with the exit code.
+        KeyboardInterrupt: If it was interrupted before the command began.
     """
     try:
         for stream in (sys.stdout, sys.stderr):
@@ -108,10 +108,3 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(f"sparnet: {error}")
     except OSError as error:  # results cannot be printed: the disk that takes them is full
         sys.exit(f"sparnet: {error.strerror or error}")
-    except KeyboardInterrupt:  # before the command has begun
-        sys.stderr.write("sparnet: interrupted\n")
-        sys.exit(INTERRUPTED)
-    except SystemExit as ending:
-        if ending.code == INTERRUPTED:
-            sys.stderr.write("sparnet: interrupted\n")
-        raise

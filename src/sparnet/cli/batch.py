@@ -132,18 +132,7 @@ def find_jobs(
     for picture, name in zip(found, _names(found, suffix, extension), strict=True):
         files = _results(output / name, second)
         lost = next((file for file in files if file_identity(file) in originals), None)
-        clash = next(
-            (
-                file
-                for file in files
-                if folded(file) in taken
-                and (
-                    file == taken[folded(file)][0]
-                    or not _tells_apart(picture.path, taken[folded(file)][1], output)
-                )
-            ),
-            None,
-        )
+        clash = _first_clash(files, picture.path, taken, output)
         shown = show_path(picture.path)
         if lost is not None and file_identity(lost) == file_identity(picture.path):
             batch.fail(f"{shown}: would be overwritten; name another folder by -o")
@@ -163,6 +152,20 @@ def _results(target: Path, beside: str | None) -> list[Path]:
     if beside is None:
         return [target]
     return [target, target.with_name(f"{target.stem}{beside}{target.suffix}")]
+
+
+def _first_clash(
+    files: Sequence[Path], source: Path, taken: dict[str, tuple[Path, Path]], output: Path
+) -> Path | None:
+    """Find the first result that would overwrite another picture's; `taken` has names, folded, and whose."""
+    from sparnet.image import folded
+
+    for file in files:
+        if folded(file) in taken:
+            before, of = taken[folded(file)]
+            if file == before or not _tells_apart(source, of, output):
+                return file
+    return None
 
 
 def make_output_folder(folder: Path, targets: Iterable[Path] = ()) -> None:
