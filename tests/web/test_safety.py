@@ -110,8 +110,12 @@ HOSTILE = {
 
 
 def raw(server) -> socket.socket:
+    return socket.create_connection(raw_address(server), timeout=20)
+
+
+def raw_address(server) -> tuple[str, int]:
     host, port = server.address.removeprefix("http://").split(":")
-    return socket.create_connection((host, int(port)), timeout=20)
+    return host, int(port)
 
 
 def head(server, length: int, *lines: str) -> bytes:
@@ -225,6 +229,28 @@ def test_headers_that_do_not_come_are_cut_off(small_model, monkeypatch):
     with running([str(small_model)]) as server, closing(raw(server)) as line:
         line.sendall(b"POST /v1/restore HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Slow: ")
         assert line.recv(100) == b""
+
+
+def test_the_end_of_an_answer_that_is_not_read_does_not_stay(small_model, monkeypatch):
+    lost = threading.Event()
+
+    class Narrow(server_module.ImpatientProtocol):
+        header_seconds = 0.3
+
+        def connection_made(self, transport):
+            transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1024)
+            super().connection_made(transport)
+
+        def connection_lost(self, exc):
+            super().connection_lost(exc)
+            lost.set()
+
+    monkeypatch.setattr(server_module, "ImpatientProtocol", Narrow)
+    with running([str(small_model)]) as server, closing(socket.socket()) as line:
+        line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
+        line.connect(raw_address(server))
+        line.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        assert lost.wait(10)
 
 
 def test_bodies_that_break_off_leave_it_serving(server):

@@ -19,26 +19,29 @@ _LAST_WORDS_SECONDS = 1.0
 
 
 class ImpatientProtocol(H11Protocol):
-    """Closes connections whose headers do not come, which uvicorn waits for without end."""
+    """Closes connections whose headers do not come or whose answer stays; uvicorn waits without end."""
 
     header_seconds: float = _HEADER_SECONDS
 
     def connection_made(self, transport: Any) -> None:
         """Begin to watch a new connection."""
         super().connection_made(transport)
-        self._watch(None)
+        self._watch((None, 0))
 
-    def _watch(self, seen: Any) -> None:
+    def _watch(self, seen: tuple[Any, int]) -> None:
         self._watching = self.loop.call_later(self.header_seconds, self._look, seen)
 
-    def _look(self, seen: Any) -> None:
+    def _look(self, seen: tuple[Any, int]) -> None:
         """Close what has done nothing since the last look but to keep the connection."""
         cycle = self.cycle
+        unsent = self.transport.get_write_buffer_size()
         is_idle = cycle is None or cycle.response_complete
-        if is_idle and cycle is seen:
-            self.transport.close()
+        if not is_idle or (cycle, unsent) != seen:
+            self._watch((cycle, unsent))
+        elif unsent:
+            self.transport.abort()  # closing would wait until the client has read the rest
         else:
-            self._watch(cycle)
+            self.transport.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End watching."""
