@@ -1,3 +1,4 @@
+import os
 import threading
 
 import cv2
@@ -248,9 +249,14 @@ def test_an_unknown_detector_is_refused_in_one_line(name, message):
         open_detector(name)
 
 
-def test_a_file_that_is_not_yunet_is_refused_in_one_line(tmp_path, capfd):
-    path = tmp_path / "other.onnx"
-    path.write_bytes(b"nonsense")
+@pytest.mark.parametrize("name", [b"other.onnx", b"other\xff.onnx"])
+@pytest.mark.parametrize("content", [b"nonsense", b""])
+def test_a_file_that_is_not_yunet_is_refused_in_one_line(tmp_path, capfd, name, content):
+    path = tmp_path / os.fsdecode(name)
+    try:
+        path.write_bytes(content)
+    except OSError:
+        pytest.skip("this disk has no such names")
     with pytest.raises(WeightsError, match=r"^.*: not a YuNet file that OpenCV .* can read$"):
         YunetDetector(path)
 
@@ -276,3 +282,15 @@ def test_arguments_out_of_range_are_refused(arguments):
 def test_a_float_picture_is_refused(mtcnn):
     with pytest.raises(TypeCheckError):
         mtcnn.detect(np.zeros((40, 40, 3), dtype=np.float32))
+
+
+def test_a_yunet_file_whose_name_is_not_utf8_is_read(yunet, shared, tmp_path):
+    path = tmp_path / os.fsdecode(b"yunet\xff.onnx")
+    try:
+        path.write_bytes((shared / "models" / "yunet_n_dynamic.onnx").read_bytes())
+    except OSError:
+        pytest.skip("this disk has no such names")
+    photo = skimage.data.astronaut()
+    found, expected = (one.detect(photo) for one in (YunetDetector(path), yunet))
+    assert [face.box for face in found] == [face.box for face in expected]
+    assert len(found) == 1

@@ -21,6 +21,7 @@ import openvino
 from jaxtyping import Float, Int, UInt8
 
 from sparnet.errors import WeightsError
+from sparnet.image import show_path
 
 
 @dataclass(frozen=True, eq=False)
@@ -291,14 +292,21 @@ class YunetDetector:
         self.min_face_px = min_face_px
         self.max_pixels = max_pixels
         if not path.is_file():
-            raise WeightsError(f"{path}: no such file (expected YuNet in ONNX)")
+            raise WeightsError(f"{show_path(path)}: no such file (expected YuNet in ONNX)")
         self._lock = threading.Lock()
-        try:
+        try:  # OpenCV dies of a file's name that is not in UTF-8, and is given what is in the file
+            network = np.fromfile(path, np.uint8)
             with _quiet_opencv():
-                self._network = cv2.FaceDetectorYN.create(str(path), "", (0, 0), score_threshold=min_score)
+                self._network = cv2.FaceDetectorYN.create(
+                    "onnx", network, np.empty(0, np.uint8), (0, 0), score_threshold=min_score
+                )
                 self._search(np.zeros((64, 64, 3), np.uint8))
+        except OSError as error:
+            raise WeightsError(f"{show_path(path)}: cannot be read ({error.strerror})") from None
         except cv2.error:
-            raise WeightsError(f"{path}: not a YuNet file that OpenCV {cv2.__version__} can read") from None
+            raise WeightsError(
+                f"{show_path(path)}: not a YuNet file that OpenCV {cv2.__version__} can read"
+            ) from None
 
     def detect(self, image: UInt8[np.ndarray, "h w 3"]) -> list[Face]:
         """Return the faces of a photo, the largest first."""
