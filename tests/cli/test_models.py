@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,17 @@ def test_a_model_file_is_shown_like_a_model_of_the_list(sparnet_cli, small_model
     ended = sparnet_cli("models", "show", "nix.onnx")
     assert ended.code == 1
     assert ended.errors == ["sparnet: nix.onnx: no such model file"]
+
+
+@pytest.mark.parametrize("name", [b"\xff.onnx", b"a:b.onnx"])
+def test_a_model_file_of_any_name_is_shown(sparnet_cli, small_model, tmp_path, name):
+    path = tmp_path / os.fsdecode(name)
+    try:
+        path.write_bytes(small_model.read_bytes())
+    except OSError:
+        pytest.skip("this disk has no such names")
+    facts = json.loads(sparnet_cli("models", "show", path, "--json").out)
+    assert (facts["name"], facts["path"]) == ("small", str(path))
 
 
 def test_the_models_beside_the_package_say_what_they_are(sparnet_cli):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import enum
+import hashlib
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +14,7 @@ from sparnet.cli.options import AsJson, Framing, check_upscale_factor, upscale_f
 
 if TYPE_CHECKING:
     from sparnet.weights.catalog import CatalogEntry
+    from sparnet.weights.info import ModelInfo
 
 models = typer.Typer(
     help="The models that are there; take in the released ones.", invoke_without_command=True
@@ -68,11 +70,7 @@ def show_model(name: Name, *, as_json: AsJson = False) -> None:
     from sparnet.weights.catalog import known_models
 
     known = known_models()
-    if name in known:
-        facts = _facts(name, known[name])
-    else:
-        entry = _entry_of_file(name)
-        facts = _facts(entry.info.name, entry) | {"path": name}
+    facts = _facts(name, known[name]) if name in known else _facts_of_file(name)
     if as_json:
         print_json(facts)
         return
@@ -88,13 +86,15 @@ def show_model(name: Name, *, as_json: AsJson = False) -> None:
         typer.echo(f"{score['metric']}: {score['value']:g}{beside} on {score['data']}; {score['command']}")
 
 
-def _entry_of_file(name: str) -> "CatalogEntry":
-    """Describe a model file as the catalog would; it is checked as for running."""
+def _facts_of_file(name: str) -> dict[str, Any]:
+    """Tell of a model file what `_facts` tells of a known model; it is checked as for running."""
     from sparnet.engine import open_engine
-    from sparnet.weights.catalog import describe_file, find_model
+    from sparnet.weights.catalog import find_model
 
     path = find_model(name)
-    return describe_file(path, open_engine(path, precision="fp32").info)
+    info = open_engine(path, precision="fp32").info
+    content = path.read_bytes()
+    return _told(info.name, name, hashlib.sha256(content).hexdigest(), len(content), info)
 
 
 @models.command("verify")
@@ -246,6 +246,9 @@ def _facts(name: str, entry: "CatalogEntry") -> dict[str, Any]:
     from sparnet.weights.catalog import locate_model
 
     path = locate_model(entry)
-    facts: dict[str, Any] = {"name": name, "path": None if path is None else str(path)}
-    facts |= {"sha256": entry.sha256, "bytes": entry.bytes}
-    return facts | {key: value for key, value in entry.info.model_dump(mode="json").items() if key != "name"}
+    return _told(name, None if path is None else str(path), entry.sha256, entry.bytes, entry.info)
+
+
+def _told(name: str, path: str | None, sha256: str, size: int, info: "ModelInfo") -> dict[str, Any]:
+    facts: dict[str, Any] = {"name": name, "path": path, "sha256": sha256, "bytes": size}
+    return facts | {key: value for key, value in info.model_dump(mode="json").items() if key != "name"}
