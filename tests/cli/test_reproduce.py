@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from sparnet.engine import open_engine
 from sparnet.evaluation.reproduce import EXPERIMENTS, bench
 from sparnet.evaluation.testset import TestSetOptions, read_test_set
 from sparnet.image import read_image, resize_bicubic, write_image
@@ -301,6 +302,21 @@ def test_figures_of_given_models_show_faces_only_where_their_names_say_so(
     ended = sparnet_cli("reproduce", "figure6", "--data", data, "-o", tmp_path / "out", *given)
     assert ended.code == 0, ended.err
     assert (tmp_path / "out" / "figure6-faces.png").is_file()
+
+
+def test_models_are_run_in_float32_as_evaluate_runs_them(tmp_path, data, small_model, monkeypatch):
+    """Where the processor has bfloat16 a model may else be judged in it, and score otherwise."""
+    asked = []
+
+    def remember(model, **options):
+        asked.append(options.get("precision"))
+        return open_engine(model, **options)
+
+    monkeypatch.setattr(bench, "open_engine", remember)
+    options = bench.Options(data=data, output=tmp_path / "out", models={"SPARNet": small_model})
+    made = bench.Bench(options, ["SPARNet"])
+    made.result(next(row for row in EXPERIMENTS["table1"].rows if row.name == "SPARNet"), 8)
+    assert asked == ["fp32"]
 
 
 def test_attention_of_two_models_is_drawn(tmp_path, data, sparnet_cli, small_model):

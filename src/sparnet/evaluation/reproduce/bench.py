@@ -417,7 +417,7 @@ class Bench:
         return inner if factor is not None and inner.is_dir() else folder
 
     def _run(self, row: Row, factor: int | None, path: Path, origin: str, faces: list[TestFace]) -> Result:
-        engine = open_engine(path)
+        engine = open_engine(path, precision="fp32")
         info = engine.info
         if info.upscale_factor != factor and factor is not None:
             raise WeightsError(f"{path}: is for x{info.upscale_factor}, row {row.name} needs x{factor}")
@@ -437,7 +437,7 @@ class Bench:
 
     def _cached_run(self, path: Path, engine: Any, faces: list[TestFace]) -> tuple[list[AnyImage], float]:
         """Run a model over the test faces, or take what an earlier call made of the same ones."""
-        key = hashlib.sha256(path.read_bytes())
+        key = hashlib.sha256(b"fp32" + path.read_bytes())
         for face in faces:
             key.update(face.lr.tobytes())
         cached = self.options.output / "cache" / f"{key.hexdigest()[:24]}.npz"
@@ -477,7 +477,7 @@ class Bench:
                 origins.append(f"not run; --results '{row.name}=FOLDER' shows its results")
             else:
                 path, origin = self.model(row, None)
-                made.append(run_model(open_engine(path), faces)[0])
+                made.append(run_model(open_engine(path, precision="fp32"), faces)[0])
                 origins.append(origin)
             names.append(row.name)
         return made, names, origins
