@@ -229,6 +229,19 @@ def test_the_command_scores_anyones_results(tmp_path, sparnet_cli):
     assert read_image(tmp_path / "f.png").shape[0] < page.shape[0], "two of four faces, one line less"
 
 
+def test_results_are_looked_for_in_the_folders_their_originals_lie_in(tmp_path):
+    hr = tmp_path / "hr"
+    for folder in ("anna", "ben"):
+        pictures(hr / folder, count=2)
+    faces = {face.name: face for face in read_test_set(hr, TestSetOptions())}
+    assert list(faces) == ["anna/face0", "anna/face1", "ben/face0", "ben/face1"]
+    found = read_named(hr, faces, what="result")
+    assert all(np.array_equal(found[name], face.hr) for name, face in faces.items())
+    (hr / "ben" / "face1.png").unlink()
+    with pytest.raises(DataError, match=r"1 originals have no result \(ben/face1\)"):
+        read_named(hr, faces, what="result")
+
+
 def test_the_papers_bicubic_row_comes_out(shared):
     faces = read_test_set(shared / "faces" / "faces128-test", TestSetOptions(framing=0.85, size_px=128))
     scored = Judge(faces, ["psnr_y"]).judge("bicubic", [face.lr_up for face in faces])

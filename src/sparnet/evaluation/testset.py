@@ -20,7 +20,7 @@ class TestFace:
     __test__ = False
 
     name: str
-    """Its file's name without suffix."""
+    """Its file's name without suffix, folders inside the set's before it."""
     hr: Image
     """The original."""
     lr: AnyImage
@@ -102,7 +102,7 @@ def read_named(
     """Read pictures and pair them by name; neither side may have one that the other lacks.
 
     Args:
-        folder: The pictures.
+        folder: The pictures; in folders inside it where the names have folders.
         wanted: Names that must be there.
         what: What the pictures are, for messages.
         left_out: Names that may be there and are not read.
@@ -113,11 +113,13 @@ def read_named(
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
     paths: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
+    nested = any("/" in name for name in (*wanted, *left_out))
+    for path in sorted(folder.rglob("*") if nested else folder.iterdir()):
         if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file():
-            if path.stem in paths:
-                raise DataError(f"{folder}: two pictures are named {path.stem}; which one is meant?")
-            paths[path.stem] = path
+            name = path.relative_to(folder).with_suffix("").as_posix()
+            if name in paths:
+                raise DataError(f"{folder}: two pictures are named {name}; which one is meant?")
+            paths[name] = path
     missing = [name for name in wanted if name not in paths]
     extra = [name for name in paths if name not in wanted and name not in left_out]
     if missing or extra:
@@ -146,7 +148,7 @@ def _by_name(folder: Path) -> list[Face]:
 
 
 def _stem(face: Face) -> str:
-    return str(Path(face.name).with_suffix(""))
+    return Path(face.name).with_suffix("").as_posix()
 
 
 def _frame(picture: AnyImage, options: TestSetOptions, name: str) -> AnyImage:
