@@ -15,7 +15,7 @@ from sparnet.errors import DataError, SparnetError
 from sparnet.evaluation.evaluate import Judge, compare, interval
 from sparnet.evaluation.testset import TestSetOptions, read_named, read_test_set
 from sparnet.image import read_image, resize_bicubic, write_image
-from sparnet.metrics.registry import METRICS
+from sparnet.metrics.registry import METRICS, Metric
 from sparnet.metrics.y_sparnet import psnr_y
 
 
@@ -240,6 +240,21 @@ def test_results_are_looked_for_in_the_folders_their_originals_lie_in(tmp_path):
     (hr / "ben" / "face1.png").unlink()
     with pytest.raises(DataError, match=r"1 originals have no result \(ben/face1\)"):
         read_named(hr, faces, what="result")
+
+
+@pytest.mark.parametrize(
+    ("metric", "message"),
+    [("ssim_y_dic", "mine: face0: ssim_y_dic: SSIM's window needs 11 px"), ("two", "mine: two: too few")],
+)
+def test_pictures_that_a_metric_cannot_measure_are_told_in_one_line(tmp_path, monkeypatch, metric, message):
+    def too_few(*_):
+        raise ValueError("too few")
+
+    sets = Metric(load=lambda: list, takes="sets", direction="lower", unit="", summarise=too_few)
+    monkeypatch.setitem(METRICS, "two", sets)
+    faces = read_test_set(pictures(tmp_path, px=24), TestSetOptions())
+    with pytest.raises(DataError, match=message):
+        Judge(faces, [metric]).judge("mine", [face.hr for face in faces])
 
 
 def test_the_papers_bicubic_row_comes_out(shared):

@@ -118,7 +118,8 @@ class Judge:
         """Score one method's results, in the order of the test set.
 
         Raises:
-            DataError: If a result is not of its original's size.
+            DataError: If a result is not of its original's size, or the pictures are too small or too few
+                for a metric.
         """
         for face, sr in zip(self.faces, results, strict=True):
             if sr.shape != face.hr.shape:
@@ -132,11 +133,17 @@ class Judge:
         for index, (face, sr) in enumerate(zip(self.faces, results, strict=True)):
             for name, values in per_picture.items():
                 extra = (self._found[index],) if METRICS[name].takes == "face" else ()
-                values.append(float(self.loaded[name](sr, face.hr, *extra)))
+                try:
+                    values.append(float(self.loaded[name](sr, face.hr, *extra)))
+                except ValueError as error:
+                    raise DataError(f"{method}: {face.name}: {name}: {error}") from None
             advance()
         scores = {name: _summary(name, values) for name, values in per_picture.items()}
         for name, original in self._hr_features.items():
-            scores[name] = Interval(METRICS[name].summarise(self.loaded[name](list(results)), original))
+            try:
+                scores[name] = Interval(METRICS[name].summarise(self.loaded[name](list(results)), original))
+            except ValueError as error:
+                raise DataError(f"{method}: {name}: {error}") from None
         return MethodScores(method, scores, per_picture, milliseconds_a_face)
 
 
