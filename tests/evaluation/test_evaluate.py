@@ -229,6 +229,18 @@ def test_the_command_scores_anyones_results(tmp_path, sparnet_cli):
     assert read_image(tmp_path / "f.png").shape[0] < page.shape[0], "two of four faces, one line less"
 
 
+def test_a_folder_named_as_plain_enlargement_is_scored_beside_it(tmp_path, sparnet_cli, monkeypatch):
+    hr = pictures(tmp_path / "hr")
+    for face in read_test_set(hr, TestSetOptions(upscale_factor=4)):
+        write_image(tmp_path / "bicubic" / f"{face.name}.png", face.lr_up)
+    monkeypatch.chdir(tmp_path)
+    ended = sparnet_cli("evaluate", "--hr", hr, "--sr", "bicubic", "-s", "8", "--json", "r.json")
+    assert ended.code == 0, ended.err
+    report = json.loads((tmp_path / "r.json").read_text())
+    assert [method["method"] for method in report["methods"]] == ["bicubic", "bicubic/"]
+    assert report["differences"]["bicubic/ - bicubic"]["psnr_y"]["low"] > 0
+
+
 def test_results_are_looked_for_in_the_folders_their_originals_lie_in(tmp_path):
     hr = tmp_path / "hr"
     for folder in ("anna", "ben"):

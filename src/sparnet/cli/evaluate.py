@@ -145,7 +145,7 @@ def evaluate(
     chosen = (
         tuple(METRICS)
         if metrics == "all"
-        else tuple(metrics.split(","))
+        else tuple(name.strip() for name in metrics.split(","))
         if metrics
         else _DEFAULT_METRICS[protocol]
     )
@@ -159,16 +159,18 @@ def evaluate(
         made, milliseconds = run_model(engine, faces)
         pictures = [mix(face.lr_up, picture, fidelity) for face, picture in zip(faces, made, strict=True)]
         results[name] = (pictures, milliseconds)
+    judged = model or str(sr)
     if sr is not None:
+        judged = f"{sr}/" if str(sr) == plain else judged  # a folder named as plain enlargement is
         wanted = {face.name: face for face in faces}
         named = read_named(sr, wanted, what="result", left_out=left_out_names(hr, limit))
-        results[str(sr)] = ([named[face.name] for face in faces], None)
+        results[judged] = ([named[face.name] for face in faces], None)
     with progress_bar("judging", len(faces) * len(results)) as advance:
         scored = [
             judge.judge(name, pictures, milliseconds_a_face=taken, advance=advance)
             for name, (pictures, taken) in results.items()
         ]
-    main = next(scores for scores in scored if scores.method == (model or str(sr)))
+    main = next(scores for scores in scored if scores.method == judged)
     differences = {
         f"{main.method} - {other.method}": compare(main, other) for other in scored if other is not main
     }
