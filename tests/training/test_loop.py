@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from sparnet.config import read_toml
 from sparnet.engine.openvino import OpenvinoEngine
 from sparnet.errors import DataError, RecipeError, SparnetError, WeightsError
 from sparnet.network.bytes import to_signed
@@ -21,7 +22,7 @@ from sparnet.training import log as training_log
 from sparnet.training import loop
 from sparnet.training.loop import TrainingDivergedError, train
 from sparnet.training.losses import charbonnier_loss, pixel_loss, squared_loss
-from sparnet.training.recipe import recipe_to_toml
+from sparnet.training.recipe import parse_recipe, recipe_to_toml
 from sparnet.training.state import load_newest, saved_states
 from sparnet.training.trainee import discriminator_step, generator_step
 from sparnet.upscaling import prepare_face
@@ -492,6 +493,9 @@ def test_a_run_is_neither_overwritten_nor_resumed_as_another(tmp_path, faces):
         train(tiny_recipe_of(faces, {"network": {**NETWORK, "body_units": 2}}), run, resume=True)
     with pytest.raises(RecipeError, match="no run to resume"):
         train(tiny_recipe(faces), tmp_path / "nothing", resume=True)
+    with pytest.raises(RecipeError, match=r"has seen 4 images already, train\.total_images is 2"):
+        train(tiny_recipe(faces, total_images=2), run, resume=True)
+    assert parse_recipe(read_toml(run / "recipe.toml"), source="run").train.total_images == 4
 
 
 @pytest.mark.parametrize(

@@ -219,6 +219,11 @@ def train(
         trainee.restore(state)
         trainee.follow(recipe)
         images_seen = state.images_seen
+        if images_seen > config.total_images:
+            raise RecipeError(
+                f"{run}: has seen {images_seen} images already, train.total_images is {config.total_images}; "
+                "raise it, or start a new run"
+            )
     closing = ExitStack()
     log = board = None
     if first:
