@@ -498,6 +498,24 @@ def test_a_run_is_neither_overwritten_nor_resumed_as_another(tmp_path, faces):
     assert parse_recipe(read_toml(run / "recipe.toml"), source="run").train.total_images == 4
 
 
+@pytest.mark.usefixtures("no_results")
+@pytest.mark.skipif(sys.platform == "win32", reason="folders cannot be locked")
+def test_a_folder_that_another_training_writes_to_is_refused(tmp_path, faces):
+    run = tmp_path / "run"
+    refused = []
+
+    def start_another(_):
+        if not refused:
+            with pytest.raises(RecipeError, match="run: another training writes to it"):
+                train(tiny_recipe(faces, total_images=4), run)
+            refused.append(1)
+
+    train(tiny_recipe(faces, total_images=8, save_every_images=100), run, progress=start_another)
+    assert refused
+    assert len(step_losses(run)) == 2, "the log is the first one's"
+    assert train(tiny_recipe(faces, total_images=12), run, resume=True).images_seen == 12
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

@@ -21,7 +21,7 @@ from sparnet.data.batches import FaceBatches, Pair
 from sparnet.data.faces import FaceSet, choose_faces, hold_out_people, load_face_set
 from sparnet.data.validation import Validation, make_validation
 from sparnet.errors import DataError, RecipeError, SparnetError
-from sparnet.files import remove_leftovers, write_whole
+from sparnet.files import claimed, remove_leftovers, write_whole
 from sparnet.metrics.pairs import mean_over_pairs
 from sparnet.metrics.y_sparnet import psnr_y
 from sparnet.network.build import Generator
@@ -198,6 +198,7 @@ def train(
     Raises:
         TrainingDivergedError: If a loss is not finite; the last good state stays.
         WeightsError, DataError, RecipeError: If there is nothing sound to start from.
+        RecipeError: If another training writes to `run`.
         SparnetError: If the run's folder cannot be written.
     """
     config = recipe.train
@@ -224,11 +225,13 @@ def train(
                 f"{run}: has seen {images_seen} images already, train.total_images is {config.total_images}; "
                 "raise it, or start a new run"
             )
+    _check_evaluation(trainee, validation, fabric)
     closing = ExitStack()
     log = board = None
     if first:
         with _writing(run):
             run.mkdir(parents=True, exist_ok=True)
+            closing.enter_context(_alone(run))
             remove_leftovers([run])
             write_whole(run / RECIPE_FILE, recipe_to_toml(recipe))
             log = closing.enter_context(contextlib.closing(RunLog(run / LOG_FILE, images_seen=images_seen)))
@@ -255,7 +258,6 @@ def train(
             trainee.state(now).save(run)
         fabric.barrier()
 
-    _check_evaluation(trainee, validation, fabric)
     psnr, speed = float("nan"), 0.0
     stop = Stop(max_minutes)
     trainee.network.train()
@@ -315,6 +317,17 @@ def _writing(run: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise SparnetError(f"{run}: cannot be written ({error.strerror or error})") from None
+
+
+@contextlib.contextmanager
+def _alone(run: Path) -> Iterator[None]:
+    """Refuse a run's folder that another training writes to: each would mix its states with the other's."""
+    with ExitStack() as claim:
+        try:
+            claim.enter_context(claimed(run))
+        except BlockingIOError:
+            raise RecipeError(f"{run}: another training writes to it; name another folder by -o") from None
+        yield
 
 
 def _silent(_: object) -> None:
