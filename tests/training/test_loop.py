@@ -516,6 +516,19 @@ def test_a_folder_that_another_training_writes_to_is_refused(tmp_path, faces):
     assert train(tiny_recipe(faces, total_images=12), run, resume=True).images_seen == 12
 
 
+def test_faces_that_are_judged_by_and_trained_on_are_told_of(tmp_path, faces):
+    """A folder to judge on that lies in the one trained on is read with it."""
+    write_faces(faces / "val", count=1)
+    write_faces(tmp_path / "others", count=3, px=44)
+    told: list[str] = []
+    for judged in (faces / "val", tmp_path / "others"):
+        data = {"train": [str(faces)], "validation": str(judged)}
+        loop.load_data(tiny_recipe_of(faces, {"data": data}), notice=told.append)
+    assert len(told) == 1
+    assert told[0].startswith("1 of the 1 faces to judge by are trained on as well")
+    loop.load_data(tiny_recipe_of(faces, {"data": {"train": [str(faces)], "holdout_people": 2}}))
+
+
 @pytest.mark.parametrize(
     ("values", "message"),
     [

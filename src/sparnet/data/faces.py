@@ -248,6 +248,22 @@ def load_face_set(
     return _decode_all(faces, smallest_px, largest_px)
 
 
+def count_shared(faces: FaceSet, others: FaceSet) -> int:
+    """Count the pictures of `others` that are in `faces` as well, pixel for pixel."""
+    by_row: dict[bytes, list[int]] = {}
+    for index in range(len(faces)):
+        by_row.setdefault(_middle_row(faces.picture(index)), []).append(index)
+    pictures = [others.picture(index) for index in range(len(others))]
+    return sum(
+        any(np.array_equal(faces.picture(index), picture) for index in by_row.get(_middle_row(picture), ()))
+        for picture in pictures
+    )
+
+
+def _middle_row(picture: UInt8[np.ndarray, "h w 3"]) -> bytes:
+    return picture[len(picture) // 2].tobytes()
+
+
 def choose_faces(faces: FaceSet, count: int) -> FaceSet:
     """Keep `count` faces of a set, chosen by the hash of their names and left in their order.
 

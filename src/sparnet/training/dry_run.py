@@ -41,7 +41,7 @@ def dry_run(recipe: Recipe, *, notice: Callable[[str], None] = lambda _: None) -
     """
     fabric = open_fabric(recipe)
     fabric.launch()
-    faces, _ = load_data(recipe)
+    faces, _ = load_data(recipe, notice=notice)
     trainee = build_trainee(recipe, fabric, notice=notice)
     batches = make_batches(recipe, faces, fabric.device)
     size = recipe.train.batch_size

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from sparnet.config import read_toml
 from sparnet.data.batches import FaceBatches, Pair
-from sparnet.data.faces import FaceSet, choose_faces, hold_out_people, load_face_set
+from sparnet.data.faces import FaceSet, choose_faces, count_shared, hold_out_people, load_face_set
 from sparnet.data.validation import Validation, make_validation
 from sparnet.errors import DataError, RecipeError, SparnetError
 from sparnet.files import claimed, remove_leftovers, write_whole
@@ -116,13 +116,25 @@ def load_faces(recipe: Recipe) -> tuple[FaceSet, FaceSet]:
     return faces, judged.subset(range(min(len(judged), recipe.data.validation_images)))
 
 
-def load_data(recipe: Recipe) -> tuple[FaceSet, Validation]:
+def load_data(
+    recipe: Recipe, *, notice: Callable[[str], None] = lambda _: None
+) -> tuple[FaceSet, Validation]:
     """Read the faces to train on, and make the pictures to judge by.
+
+    Args:
+        recipe: Which faces.
+        notice: Told if some faces are on both sides.
 
     Raises:
         DataError: With the recipe's key, if faces are missing or not what is needed.
     """
     faces, judged = load_faces(recipe)
+    shared = count_shared(faces, judged)
+    if shared:
+        notice(
+            f"{shared} of the {len(judged)} faces to judge by are trained on as well (data.validation): "
+            "their scores say nothing of faces never seen"
+        )
     return faces, validation_of(recipe, judged)
 
 
@@ -208,7 +220,7 @@ def train(
     if not first:
         notice, progress = _silent, _silent
     _check_run(recipe, run, resume=resume)
-    faces, validation = data or load_data(recipe)
+    faces, validation = data or load_data(recipe, notice=notice)
     batches = make_batches(recipe, faces, fabric.device)
     trainee = build_trainee(recipe, fabric, notice=notice, resume=resume)
     recipe = _as_it_is(recipe, trainee)
