@@ -82,6 +82,12 @@ def test_half_of_the_faces_are_mirrored():
     assert 0.4 < mirrored < 0.6
 
 
+def test_the_largest_zoom_leaves_pixels_of_the_smallest_face():
+    made = batches(random_faces(side=32), zoom=(16.0, 16.0)).batch(range(5))
+    assert made.shape == (5, 3, 32, 32)
+    assert made.float().std() > 10
+
+
 def test_quarter_turns_are_equally_likely():
     corner = np.zeros((1, 32, 32, 3), dtype=np.uint8)
     corner[:, :16, :16] = 255

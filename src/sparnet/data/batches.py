@@ -160,7 +160,8 @@ class FaceBatches:
         low, high = self.augment.zoom
         zoom = low + (high - low) * draw.uniforms[:, 0]
         sizes = self.sizes[draw.rows]
-        sides = np.minimum(sizes, np.round(sizes / zoom / CROP_STEP_PX).astype(np.int64) * CROP_STEP_PX)
+        steps = np.maximum(1, np.round(sizes / zoom / CROP_STEP_PX).astype(np.int64))
+        sides = np.minimum(sizes, steps * CROP_STEP_PX)
         lefts = np.floor(draw.uniforms[:, 1] * (sizes - sides + 1)).astype(np.int64)
         tops = np.floor(draw.uniforms[:, 2] * (sizes - sides + 1)).astype(np.int64)
         made = torch.empty(
