@@ -499,10 +499,25 @@ def test_a_run_is_neither_overwritten_nor_resumed_as_another(tmp_path, faces):
 
 
 @pytest.mark.usefixtures("no_results")
+def test_what_a_resumed_run_was_until_then_stays_in_its_log(tmp_path, faces):
+    run = tmp_path / "run"
+    told: list[str] = []
+    train(tiny_recipe(faces, total_images=8), run)
+    train(tiny_recipe(faces, total_images=8), run, resume=True, notice=told.append)
+    assert not any("another recipe" in line for line in told)
+    train(tiny_recipe(faces, total_images=12, loss="mse"), run, resume=True, notice=told.append)
+    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    (found,) = [line for line in lines if line["kind"] == "recipe"]
+    assert found["images_seen"] == 8
+    assert found["was"] == {"train.total_images": 8, "train.loss": "l1"}
+    assert any("train.loss = 'mse' (was 'l1')" in line for line in told)
+
+
+@pytest.mark.usefixtures("no_results")
 @pytest.mark.skipif(sys.platform == "win32", reason="folders cannot be locked")
 def test_a_folder_that_another_training_writes_to_is_refused(tmp_path, faces):
     run = tmp_path / "run"
-    refused = []
+    refused: list[int] = []
 
     def start_another(_):
         if not refused:

@@ -219,7 +219,7 @@ def train(
     first = fabric.global_rank == 0
     if not first:
         notice, progress = _silent, _silent
-    _check_run(recipe, run, resume=resume)
+    before = _check_run(recipe, run, resume=resume)
     faces, validation = data or load_data(recipe, notice=notice)
     batches = make_batches(recipe, faces, fabric.device)
     trainee = build_trainee(recipe, fabric, notice=notice, resume=resume)
@@ -247,6 +247,11 @@ def train(
             remove_leftovers([run])
             write_whole(run / RECIPE_FILE, recipe_to_toml(recipe))
             log = closing.enter_context(contextlib.closing(RunLog(run / LOG_FILE, images_seen=images_seen)))
+        if changed := {} if before is None else _changes(before, recipe):
+            # recipe.toml says what the run is from now on, the log what it was until here.
+            log.write("recipe", images_seen, was={key: old for key, (old, _) in changed.items()})
+            told = ", ".join(f"{key} = {new!r} (was {old!r})" for key, (old, new) in changed.items())
+            notice(f"from image {images_seen} on another recipe: {told}")
     if first and tensorboard:
         folder = run / "tensorboard"
         board = closing.enter_context(contextlib.closing(TensorboardLog(folder, images_seen=images_seen)))
@@ -346,12 +351,16 @@ def _silent(_: object) -> None:
     """Say nothing: what all processes but the first do."""
 
 
-def _check_run(recipe: Recipe, run: Path, *, resume: bool) -> None:
-    """Refuse to overwrite a run, and to resume one with another network, data or chance."""
+def _check_run(recipe: Recipe, run: Path, *, resume: bool) -> Recipe | None:
+    """Refuse to overwrite a run, and to resume one with another network, data or chance.
+
+    Returns:
+        The recipe of the run that is resumed.
+    """
     if not resume:
         if saved_states(run):
             raise RecipeError(f"{run}: holds a run already; go on with --resume {run}, or name another by -o")
-        return
+        return None
     path = run / RECIPE_FILE
     if not path.is_file():
         raise RecipeError(f"{run}: no run to resume ({RECIPE_FILE} is missing)")
@@ -359,6 +368,21 @@ def _check_run(recipe: Recipe, run: Path, *, resume: bool) -> None:
     for key in ("network", "seed", "upscale_factor", "degradation", "data"):
         if getattr(saved, key) != getattr(recipe, key):
             raise RecipeError(f"{run}: was made with another '{key}' than the recipe has; start a new run")
+    return saved
+
+
+def _changes(before: Recipe, now: Recipe) -> dict[str, tuple[Any, Any]]:
+    """Return by key in what two recipes differ: the value before, and now."""
+    old, new = (_flat(recipe.model_dump(mode="json")) for recipe in (before, now))
+    return {key: (old.get(key), new.get(key)) for key in {**old, **new} if old.get(key) != new.get(key)}
+
+
+def _flat(values: dict[str, Any], table: str = "") -> dict[str, Any]:
+    """Name the values of tables in tables as `--set` does."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{table}{key}.") if isinstance(value, dict) else {f"{table}{key}": value}
+    return flat
 
 
 def _as_it_is(recipe: Recipe, trainee: Trainee) -> Recipe:
