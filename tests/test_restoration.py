@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import PIL.Image
 import pytest
@@ -503,6 +504,90 @@ def test_a_photo_that_memory_does_not_suffice_to_finish_is_an_error_of_its_own(t
     outcomes = list(restorer().restore_many(paths))
     assert [outcome.result is None for outcome in outcomes] == [False, True, False]
     assert str(outcomes[1].error) == f"{paths[1]}: not enough memory"
+
+
+def too_many_at_once(faces):
+    if len(faces) > 1:
+        raise MemoryError
+    return lighter(faces)
+
+
+def test_faces_that_do_not_fit_into_the_memory_together_are_restored_one_by_one(tmp_path):
+    paths = write_photos(tmp_path, [2, 1, 3])
+    engine = StubEngine(too_many_at_once)
+    outcomes = list(restorer(engine, batch_size=4).restore_many(paths))
+    assert engine.batches == [4, 1, 1, 1, 1, 2, 1, 1]
+    for outcome, wanted in zip(outcomes, restorer(StubEngine(lighter)).restore_many(paths), strict=True):
+        assert outcome.result is not None
+        assert wanted.result is not None
+        np.testing.assert_array_equal(outcome.result.photo.pixels, wanted.result.photo.pixels)
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError, lambda: cv2_error(cv2.Error.StsNoMem)], ids=["of Python", "of OpenCV"]
+)
+def test_a_photo_with_a_face_that_does_not_fit_into_the_memory_is_an_error_of_its_own(
+    tmp_path, monkeypatch, error
+):
+    paths = write_photos(tmp_path, [2, 3, 2])
+    align, many = restoration.align, restorer(StubEngine(lighter))
+    begun = [many._open_one(path) for path in paths]
+    monkeypatch.setattr(many, "_open_one", lambda source: begun[paths.index(source)])
+    too_large = begun[1][1].photo.pixels
+
+    def fails(pixels, face, side):
+        if pixels is too_large:
+            raise error()
+        return align(pixels, face, side)
+
+    monkeypatch.setattr(restoration, "align", fails)
+    outcomes = list(many.restore_many(paths))
+    assert [outcome.result is None for outcome in outcomes] == [False, True, False]
+    assert str(outcomes[1].error) == f"{paths[1]}: not enough memory"
+    for outcome in (outcomes[0], outcomes[2]):
+        assert all(face.skipped is None for face in outcome.result.faces)
+
+
+def test_a_photo_whose_faces_cannot_be_put_in_for_want_of_memory_is_an_error_of_its_own(
+    tmp_path, monkeypatch
+):
+    paths = write_photos(tmp_path, [2, 2])
+    calls = []
+
+    def fails_first(*arguments, **options):
+        calls.append(arguments)
+        if len(calls) == 1:
+            raise MemoryError
+        return paste_all(*arguments, **options)
+
+    monkeypatch.setattr(restoration, "paste_all", fails_first)
+    first, second = restorer(StubEngine(lighter)).restore_many(paths)
+    assert str(first.error) == f"{paths[0]}: not enough memory"
+    assert second.error is None
+    assert len(calls) == 3, "nothing more is done for the first"
+
+
+def test_one_picture_whose_face_does_not_fit_into_the_memory_is_no_result():
+    def fails(faces):
+        raise MemoryError
+
+    with pytest.raises(MemoryError, match="not enough memory to restore a face"):
+        restorer(StubEngine(fails)).restore(noise(faces=2))
+
+
+def test_other_errors_of_opencv_are_told(monkeypatch):
+    def fails(*arguments):
+        raise cv2_error(cv2.Error.StsBadArg)
+
+    monkeypatch.setattr(restoration, "align", fails)
+    with pytest.raises(cv2.error):
+        restorer().restore(noise(faces=1))
+
+
+def cv2_error(code: int) -> Exception:
+    error = cv2.error("failed")
+    error.code = code
+    return error
 
 
 def test_a_photo_that_lacks_the_face_asked_for_is_an_error_of_its_own(tmp_path):

@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -297,8 +298,8 @@ class Restorer:
     ) -> Iterator[RestoredFile]:
         """Restore photos from files, in order, each as soon as it and those before are done.
 
-        A file that cannot be read, is too large, or lacks a face that was asked for, gives an error
-        in its place; the others go on.
+        A file that cannot be read, is too large, also for the memory, or lacks a face that was asked for,
+        gives an error in its place; the others go on.
 
         Args:
             sources: The files, each asked for when its turn comes to be read.
@@ -351,7 +352,8 @@ class Restorer:
         except ImageError as error:
             return Path(source), error
         try:
-            return Path(source), self._begin(photo)
+            with _memory_errors():
+                return Path(source), self._begin(photo)
         except SparnetError as error:
             return Path(source), type(error)(f"{show_path(source)}: {error}")
         except MemoryError:
@@ -468,38 +470,71 @@ class Restorer:
         return seen, names
 
     def _run(self, tasks: "Sequence[_Task]", on_face: OnFace | None) -> None:
-        """Restore a batch of faces and put each into its photo."""
+        """Restore a batch of faces and put each into its photo; one by one if they do not fit together.
+
+        A photo one of whose faces does not fit by itself is given up; the others go on.
+        """
+        tasks = [task for task in tasks if not task.work.lacks_memory]
         if not tasks:
             return
         started = time.perf_counter()
-        side = self.info.input_size
-        if self.aligned:
-            aligned = [_whole(task.work.photo.pixels, side) for task in tasks]
-        else:
-            aligned = [align(task.work.photo.pixels, task.chosen.face, side) for task in tasks]
-        seen, enlarged_by = self._first_enlarged(tasks, aligned)
-        made = self.engine.run(np.stack(seen))
+        made = self._make(tasks)
+        if made is None:
+            if len(tasks) == 1:
+                tasks[0].work.give_up()
+            for task in tasks if len(tasks) > 1 else ():
+                self._run([task], on_face)
+            return
         share = (time.perf_counter() - started) / len(tasks)
-        for task, face_read, enlarger, sr in zip(tasks, aligned, enlarged_by, made, strict=True):
+        for task, (read, sr, enlarger) in zip(tasks, made, strict=True):
+            work, number = task.work, task.chosen.number
+            if work.lacks_memory:
+                continue
             started = time.perf_counter()
-            work, number, read = task.work, task.chosen.number, face_read.image
-            restored = mix(read, sr, self.fidelity)
-            if self.aligned:
-                work.canvas = restored
-            else:
-                self._paste(work, number, AlignedFace(read, work.places[number].transform), restored)
-            face = replace(
-                _report(number, task.chosen.face),
-                aligned=read,
-                restored=restored,
-                enlarged_by=enlarger,
-                identity=None if self.identity is None else self.identity(restored, _resize(read, len(sr))),
-                seconds=share + time.perf_counter() - started,
-            )
+            try:
+                with _memory_errors():
+                    face = self._put_in(task, read, sr)
+            except MemoryError:
+                work.give_up()
+                continue
+            face = replace(face, enlarged_by=enlarger, seconds=share + time.perf_counter() - started)
             work.seconds += face.seconds
             work.done[number] = face if work.keeps_faces else replace(face, aligned=None, restored=None)
             if on_face is not None and task.source is not None:
                 on_face(task.source, work.photo, face)
+
+    def _make(self, tasks: "Sequence[_Task]") -> list[tuple[np.ndarray, np.ndarray, str | None]] | None:
+        """Return each face as it was cut out, what the network makes of it, and what enlarged it first.
+
+        None if memory does not suffice for all of them at once.
+        """
+        side = self.info.input_size
+        try:
+            with _memory_errors():
+                if self.aligned:
+                    aligned = [_whole(task.work.photo.pixels, side) for task in tasks]
+                else:
+                    aligned = [align(task.work.photo.pixels, task.chosen.face, side) for task in tasks]
+                seen, enlarged_by = self._first_enlarged(tasks, aligned)
+                made = self.engine.run(np.stack(seen))
+        except MemoryError:
+            return None
+        return list(zip([face.image for face in aligned], made, enlarged_by, strict=True))
+
+    def _put_in(self, task: "_Task", read: np.ndarray, sr: np.ndarray) -> RestoredFace:
+        """Put a face that the network made into its photo, and report on it, its pictures included."""
+        work, number = task.work, task.chosen.number
+        restored = mix(read, sr, self.fidelity)
+        if self.aligned:
+            work.canvas = restored
+        else:
+            self._paste(work, number, AlignedFace(read, work.places[number].transform), restored)
+        return replace(
+            _report(number, task.chosen.face),
+            aligned=read,
+            restored=restored,
+            identity=None if self.identity is None else self.identity(restored, _resize(read, len(sr))),
+        )
 
     def _paste(
         self, work: "_Work", number: int, aligned: AlignedFace, restored: UInt8[np.ndarray, "r r 3"]
@@ -522,6 +557,8 @@ class Restorer:
 
     def _finish(self, work: "_Work") -> RestoredPhoto:
         started = time.perf_counter()
+        if work.lacks_memory:
+            raise MemoryError("not enough memory to restore a face")
         faces = tuple(work.done[number] for number in sorted(work.done))
         changed = self.upscale_factor > 1 or any(face.skipped is None for face in faces)
         photo = work.photo
@@ -684,6 +721,28 @@ class _Work:
     """Time taken."""
     keeps_faces: bool = False
     """Whether `done` keeps the pictures of faces."""
+    lacks_memory: bool = False
+    """Whether memory did not suffice for one of its faces."""
+
+    def give_up(self) -> None:
+        """End the work on the photo, for want of memory."""
+        self.lacks_memory = True
+        self.canvas = None
+
+
+@contextmanager
+def _memory_errors() -> Iterator[None]:
+    """Turn OpenCV's error for a lack of memory into Python's.
+
+    Raises:
+        MemoryError: If memory does not suffice.
+    """
+    try:
+        yield
+    except cv2.error as error:
+        if error.code != cv2.Error.StsNoMem:
+            raise
+        raise MemoryError("OpenCV: not enough memory") from None
 
 
 @dataclass(frozen=True, eq=False)
@@ -701,7 +760,9 @@ _BLANK: np.ndarray = np.zeros((8, 8, 3), dtype=np.uint8)
 
 def _waits(item: _Item) -> bool:
     _, work = item
-    return isinstance(work, _Work) and any(chosen.number not in work.done for chosen in work.chosen)
+    if not isinstance(work, _Work) or work.lacks_memory:
+        return False
+    return any(chosen.number not in work.done for chosen in work.chosen)
 
 
 def _pixels(item: _Item) -> int:
