@@ -297,6 +297,14 @@ def test_faces_are_chosen(options, restored):
     assert sum(engine.batches) == len(restored)
 
 
+@pytest.mark.parametrize("numbers", [iter([1, 3]), range(1, 4, 2)], ids=["iterator", "range"])
+def test_numbers_may_be_whatever_gives_them(numbers):
+    with_numbers = restorer(numbers=numbers)
+    for _ in range(2):
+        made = with_numbers.restore(noise(faces=3))
+        assert [face.number for face in made.faces if face.skipped is None] == [1, 3]
+
+
 def test_a_face_that_cannot_be_aligned_is_left_with_a_reason():
     broken = Face((10.0, 10.0, 40.0, 40.0), 1.0, np.full((5, 2), 25.0))
     made = restorer(StubEngine(lighter), face_at(150, 100, 90), broken).restore(noise())
@@ -315,6 +323,13 @@ def test_a_photo_without_a_face_is_an_answer():
     assert made.faces == ()
     assert not made.is_changed
     np.testing.assert_array_equal(made.photo.pixels, photo)
+
+
+def test_a_picture_without_a_face_comes_back_as_the_caller_s_own():
+    picture = noise()
+    made = restorer().restore(picture)
+    np.testing.assert_array_equal(made.image, picture)
+    assert not np.shares_memory(made.image, picture)
 
 
 def test_identity_is_measured_between_both_faces():
@@ -665,6 +680,9 @@ calls = {
     "stream": lambda: list(restorer.restore_stream([photo, photo.astype(np.float32)])),
     "name": lambda: list(restorer.restore_many("photo.jpg")),
     "factor": lambda: sparnet.Restorer(Engine(), detector=Detector(), upscale_factor=1.5),
+    "numbers": lambda: sparnet.Restorer(Engine(), detector=Detector(), numbers=[1.5]),
+    "batch size": lambda: sparnet.Restorer(Engine(), detector=Detector(), batch_size=1.5),
+    "most faces": lambda: sparnet.Restorer(Engine(), detector=Detector(), max_faces=1.5),
     "written": lambda: sparnet.write_image("picture.png", [1, 2]),
 }
 for name, call in calls.items():
@@ -690,6 +708,9 @@ def test_what_is_no_picture_is_refused_not_taken_for_one_without_faces(tmp_path)
         "stream TypeError image must be uint8, H x W x RGB, from 0 to 255; got float32",
         "name TypeError sources must be several files, got one name: 'photo.jpg'",
         "factor ValueError upscale_factor must be a whole number from 1 to 8, got 1.5",
+        "numbers TypeError 'float' object cannot be interpreted as an integer",
+        "batch size TypeError 'float' object cannot be interpreted as an integer",
+        "most faces TypeError 'float' object cannot be interpreted as an integer",
         "written TypeError image must be an array, uint8, H x W x RGB; got list",
     ]
     assert list(tmp_path.iterdir()) == []

@@ -7,6 +7,7 @@ there are.
 
 import functools
 import math
+import operator
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -148,6 +149,7 @@ class Restorer:
     Raises:
         WeightsError: If the model or detector is missing or damaged, or does not restore.
         ValueError: If an argument is out of range.
+        TypeError: If `batch_size`, `max_faces` or one of `numbers` is not a whole number.
     """
 
     def __init__(
@@ -165,13 +167,17 @@ class Restorer:
         only_center_face: bool = False,
         max_faces: int | None = None,
         min_face_px: int | float = 0,
-        numbers: Sequence[int] | None = None,
+        numbers: Iterable[int] | None = None,
         color_match: int | float = 0.7,
         identity: Similarity | None = None,
         small_faces: str | Path | Engine = "auto",
         small_face_px: int | float = SMALL_FACE_PX,
         background: str | Path | Background | None = None,
     ) -> None:
+        # An iterator could be read only once; 1.5 would equal no count and no number.
+        numbers = None if numbers is None else tuple(map(operator.index, numbers))
+        batch_size = operator.index(batch_size)
+        max_faces = None if max_faces is None else operator.index(max_faces)
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
         if not isinstance(upscale_factor, int | np.integer) or not 1 <= upscale_factor <= LARGEST_FACTOR:
@@ -198,7 +204,7 @@ class Restorer:
         self.fidelity = _plain(fidelity)
         self.aligned = aligned
         self.only_center_face = only_center_face
-        self.max_faces = None if max_faces is None else _plain(max_faces)
+        self.max_faces = max_faces
         self.min_face_px = _plain(min_face_px)
         self.numbers = numbers
         self.color_match = _plain(color_match)
@@ -236,7 +242,7 @@ class Restorer:
             keep_faces: Whether the result holds each face's pictures, before and after.
 
         Returns:
-            A picture of the same size, or enlarged; without faces, a picture all the same.
+            A picture of the same size, or enlarged; without faces, a copy of the picture.
 
         Raises:
             ImageError: If the picture is empty, or too large to be enlarged.
@@ -244,7 +250,8 @@ class Restorer:
             NoFaceFound: If a face was asked for by a number that the picture does not have.
         """
         made = self.restore_photo(Photo(pixels=image), keep_faces=keep_faces)
-        return Restoration(made.photo.pixels, made.faces)
+        pixels = made.photo.pixels if made.is_changed else made.photo.pixels.copy()
+        return Restoration(pixels, made.faces)
 
     def restore_photo(self, photo: Photo, *, keep_faces: bool = False) -> RestoredPhoto:
         """Restore the faces of a photo, keeping its transparency, gray, 16 bits, profile and EXIF.
@@ -590,7 +597,7 @@ def restore(
         engine: See `sparnet.engine.open_engine`.
 
     Returns:
-        The picture and its faces; a picture without faces is returned as it is, or enlarged.
+        The picture and its faces; of a picture without faces a copy, or it enlarged.
 
     Raises:
         ImageError: If the picture is empty, or too large to be enlarged.
