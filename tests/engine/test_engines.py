@@ -2,6 +2,7 @@
 
 import builtins
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -141,6 +142,32 @@ def test_many_batches_one_after_another_never_wait_for_ever(small_model):
         engine = OpenvinoEngine(small_model, threads=2)
         engine.run(faces)
         del engine
+
+
+_FORK = """
+import faulthandler, os, sys
+import numpy as np
+from sparnet.engine.openvino import OpenvinoEngine
+from pathlib import Path
+
+engine = OpenvinoEngine(Path(sys.argv[1]), precision="fp32", threads=2)
+faces = np.random.default_rng(0).integers(0, 256, (3, 128, 128, 3), dtype=np.uint8)
+made = engine.run(faces)
+child = os.fork()
+if child == 0:
+    faulthandler.dump_traceback_later(60, exit=True)
+    os._exit(0 if np.array_equal(engine.run(faces), made) else 3)
+assert os.waitpid(child, 0)[1] == 0
+assert np.array_equal(engine.run(faces), made)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere processes are not made by fork")
+def test_a_process_made_by_fork_runs_the_model_and_does_not_wait_for_ever(small_model):
+    ended = subprocess.run(
+        [sys.executable, "-c", _FORK, str(small_model)], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
 
 
 class InterruptedRequest:

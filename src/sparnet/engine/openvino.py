@@ -28,6 +28,8 @@ from sparnet.errors import SparnetError, WeightsError
 from sparnet.weights.info import METADATA_KEY, ModelInfo, dump_info, parse_info
 
 _MAP = "attention_map."
+_FORK_LOCK = threading.Lock()
+_OF_OTHER_PROCESSES: list[object] = []
 OPENVINO_FAILURES = (
     RuntimeError,
     UnicodeDecodeError,  # of a name inside the file
@@ -44,7 +46,7 @@ class OpenvinoEngine:
     """A model compiled for the CPU.
 
     Single faces use all threads on one; several are shared out, a face a stream, which is the
-    faster way where the network is small.
+    faster way where the network is small. In a process made by fork the model is compiled again.
 
     Args:
         path: The model file.
@@ -59,6 +61,7 @@ class OpenvinoEngine:
     def __init__(self, path: Path, *, precision: Precision = "auto", threads: int | None = None) -> None:
         self._core = openvino.Core()
         self._lock = threading.Lock()
+        self._process = os.getpid()
         has_bf16 = "BF16" in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
         if precision == "bf16" and not has_bf16:
             raise SparnetError(f"this processor does not compute in {precision}; use fp32")
@@ -76,6 +79,7 @@ class OpenvinoEngine:
     def run(self, faces: Faces) -> MadeFaces:
         """Return the faces the network makes of `faces`; see `Engine.run`."""
         check_faces(faces, self.info)
+        self._begin_anew_after_fork()
         side = self.info.image_size
         made = np.empty((len(faces), side, side, 3), dtype=np.uint8)
         # The last faces of a long batch may be one; compiling anew for it would take longer.
@@ -85,6 +89,20 @@ class OpenvinoEngine:
             with self._lock:
                 self._share_out(faces, made)
         return made
+
+    def _begin_anew_after_fork(self) -> None:
+        """Forget what another process compiled: a fork has none of its threads, and would wait for them."""
+        if self._process == os.getpid():
+            return
+        with _FORK_LOCK:
+            if self._process == os.getpid():  # another thread did it meanwhile
+                return
+            # Kept, for to end them would be to wait for the threads as well.
+            names = ("_core", "_one", "_many", "_requests", "_model", "_with_maps")
+            _OF_OTHER_PROCESSES.append([self.__dict__.pop(name, None) for name in names])
+            self._core = openvino.Core()
+            self._lock = threading.Lock()
+            self._process = os.getpid()
 
     def _share_out(self, faces: Faces, made: MadeFaces) -> None:
         """Run faces on several requests at a time, in turn.
@@ -117,6 +135,7 @@ class OpenvinoEngine:
             WeightsError: If the model has no attention maps.
         """
         check_faces(face, self.info)
+        self._begin_anew_after_fork()
         compiled, names = self._with_maps
         results = compiled.infer_new_request([face])
         return [np.array(results[compiled.output(name)][0]) for name in names]
