@@ -52,6 +52,15 @@ def test_an_imported_model_is_known_by_name(user_cache, make_variant, add_to_cat
         find_model("mine")
 
 
+@pytest.mark.parametrize("name", ["file", "n" * 300])
+def test_a_cache_folder_that_cannot_be_reached_leaves_the_shipped_models(name, tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / name))
+    monkeypatch.delenv("SPARNET_WEIGHTS", raising=False)
+    assert known_models() == shipped_models()
+    assert find_model("sparnet-x8").parent == SHIPPED_FOLDER
+
+
 def test_what_is_not_there_is_told(user_cache, tmp_path):
     with pytest.raises(WeightsError, match="no model 'nix'; have: sparnet-hd-light, sparnet-x4, sparnet-x8"):
         find_model("nix")

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import json
+import os
 from pathlib import Path
 
 from pydantic import Field, ValidationError
@@ -95,8 +96,9 @@ def shipped_models() -> dict[str, CatalogEntry]:
 
 
 def imported_models() -> dict[str, CatalogEntry]:
-    """List the models that the user took in by `sparnet models import`."""
-    return read_catalog(user_cache_folder()).models
+    """List the models that the user took in by `sparnet models import`; none if there is no such folder."""
+    folder = user_cache_folder()
+    return read_catalog(folder).models if os.path.isdir(folder) else {}  # noqa: PTH112 - Path's may raise
 
 
 def known_models() -> dict[str, CatalogEntry]:

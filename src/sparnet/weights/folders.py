@@ -71,7 +71,7 @@ def locate_weights_file(name: str) -> Path | None:
     if not name or Path(name).name != name:
         raise ValueError(f"expected a file's name without folders, got {name!r}")
     candidates = (folder / name for folder in weights_folders())
-    return next((path for path in candidates if path.is_file()), None)
+    return next((path for path in candidates if os.path.isfile(path)), None)  # noqa: PTH113 - Path's may raise
 
 
 def find_weights_file(name: str, *, remedy: str | None = None) -> Path:
