@@ -545,7 +545,7 @@ def test_a_photo_with_a_face_that_does_not_fit_into_the_memory_is_an_error_of_it
     tmp_path, monkeypatch, error
 ):
     paths = write_photos(tmp_path, [2, 3, 2])
-    align, many = restoration.align, restorer(StubEngine(lighter))
+    many = restorer(StubEngine(lighter))
     begun = [many._open_one(path) for path in paths]
     monkeypatch.setattr(many, "_open_one", lambda source: begun[paths.index(source)])
     too_large = begun[1][1].photo.pixels

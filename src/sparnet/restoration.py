@@ -132,7 +132,8 @@ class Restorer:
         fidelity: How much of the face as it was is mixed into the restored one, from 0, what the
             network makes, to 1, the face as it was.
         aligned: Whether each picture is itself a face, aligned as FFHQ's and square. It is
-            resized to what the model reads, and the result is as large as the model makes it.
+            resized to what the model reads, and the result is as large as the model makes it. No face is
+            looked for: `detector` and what chooses among faces have no say.
         only_center_face: Whether only the face nearest to the middle is restored.
         max_faces: How many faces of a photo at most, the largest; None for all.
         min_face_px: Smaller faces are left as they are.
@@ -486,10 +487,11 @@ class Restorer:
             return
         started = time.perf_counter()
         made = self._make(tasks)
+        if made is None and len(tasks) == 1:
+            tasks[0].work.give_up()
+            return
         if made is None:
-            if len(tasks) == 1:
-                tasks[0].work.give_up()
-            for task in tasks if len(tasks) > 1 else ():
+            for task in tasks:
                 self._run([task], on_face)
             return
         share = (time.perf_counter() - started) / len(tasks)
