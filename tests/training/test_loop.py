@@ -78,10 +78,12 @@ def assert_equal_states(first: Path, second: Path) -> None:
         flat_a, flat_b = _flat(a[part]), _flat(b[part])
         assert flat_a.keys() == flat_b.keys()
         for name, value in flat_a.items():
-            same = (
-                torch.equal(value, flat_b[name]) if isinstance(value, torch.Tensor) else value == flat_b[name]
-            )
-            assert same, f"{part}.{name}"
+            other = flat_b[name]
+            if isinstance(value, torch.Tensor):
+                apart = (value.double() - other.double()).abs().max().item() if value.numel() else 0.0
+                assert torch.equal(value, other), f"{part}.{name} is up to {apart:g} apart"
+            else:
+                assert value == other, f"{part}.{name}"
 
 
 def _flat(tree, prefix: str = "") -> dict:
