@@ -532,6 +532,11 @@ def test_colours_can_be_chosen_and_are_kept(page):
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
 
 
+def give_token(page, token: str) -> None:
+    page.fill("#token", token)
+    page.keyboard.press("Enter")
+
+
 @pytest.mark.usefixtures("no_restorer")
 def test_the_token_is_taken_from_the_address_or_asked_for(open_page, small_model, complaints):
     with running([str(small_model)], auth_token="tulips-42") as server:  # noqa: S106 - no secret
@@ -542,11 +547,9 @@ def test_the_token_is_taken_from_the_address_or_asked_for(open_page, small_model
         assert complaints == []
         other = open_page(server.address)
         other.wait_for_selector("#token-dialog[open]")
-        other.fill("#token", "roses")
-        other.keyboard.press("Enter")
+        give_token(other, "roses")
         other.wait_for_selector("#token-wrong:not(:empty)")
-        other.fill("#token", "tulips-42")
-        other.keyboard.press("Enter")
+        give_token(other, "tulips-42")
         other.wait_for_selector("html[data-ready]")
 
 
@@ -564,11 +567,9 @@ def test_a_token_that_no_header_carries_is_refused_and_another_can_be_given(open
     with running([str(small_model)], auth_token="tulips-42") as server:  # noqa: S106 - no secret
         page = open_page(f"{server.address}/#token=\u017c\u00f3\u0142w")
         page.wait_for_selector("#token-dialog[open]")
-        page.fill("#token", "\u017c\u00f3\u0142w")
-        page.keyboard.press("Enter")
+        give_token(page, "\u017c\u00f3\u0142w")
         page.wait_for_selector("#token-wrong:not(:empty)")
-        page.fill("#token", "tulips-42")
-        page.keyboard.press("Enter")
+        give_token(page, "tulips-42")
         page.wait_for_selector("html[data-ready]")
 
 
@@ -581,8 +582,7 @@ def test_requests_that_need_a_token_at_one_time_are_all_answered(open_page, smal
             """() => { import("/static/api.js").then((api) => { window.second = api.models(); }); }"""
         )
         page.wait_for_timeout(1000)
-        page.fill("#token", "tulips-42")
-        page.keyboard.press("Enter")
+        give_token(page, "tulips-42")
         page.wait_for_selector("html[data-ready]", timeout=30_000)
         assert page.evaluate("window.second.then((said) => said.models.length)") > 0
 
