@@ -315,3 +315,12 @@ def test_the_bad_face_can_be_mixed_in_as_restore_does(sparnet_cli):
     assert plain[0] == plain[1] == plain[2] == made[2]
     assert made[2] < made[1] < made[0] + 1
     assert made[1] != made[0]
+
+
+@pytest.mark.parametrize(("factor", "told"), [(4, True), (8, False)])
+def test_a_model_that_reads_smaller_faces_than_it_is_given_is_told_of(tmp_path, sparnet_cli, factor, told):
+    hr = pictures(tmp_path, count=2, px=128)
+    ended = sparnet_cli("evaluate", "-m", "sparnet-x8", "-s", factor, "--hr", hr, "--metrics", "psnr_y")
+    assert ended.code == 0, ended.err
+    note = "sparnet: sparnet-x8 reads faces of 16 px: those of 32 px are reduced for it"
+    assert (note in ended.errors) == told

@@ -156,6 +156,12 @@ def evaluate(
     plain = "input" if blind else "bicubic"
     results: dict[str, tuple[list[Image], float | None]] = {plain: ([face.lr_up for face in faces], None)}
     for name, engine in engines.items():
+        largest, side = max(face.lr.shape[0] for face in faces), engine.info.input_size
+        if largest > side:
+            typer.echo(
+                f"sparnet: {name} reads faces of {side} px: those of {largest} px are reduced for it",
+                err=True,
+            )
         made, milliseconds = run_model(engine, faces)
         pictures = [mix(face.lr_up, picture, fidelity) for face, picture in zip(faces, made, strict=True)]
         results[name] = (pictures, milliseconds)
