@@ -364,10 +364,14 @@ def test_a_photo_is_worked_on_before_it_is_shown(page, photo):
     assert "2 faces restored" in page.locator("#photo-status").inner_text()
 
 
-def test_a_tiny_face_is_enlarged_as_the_command_line_does_it(page, small_model, sparnet_cli, tmp_path):
+def write_tiny_face(path: Path) -> Path:
     pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
-    face = tmp_path / "face.png"
-    face.write_bytes(encode_photo(Photo(pixels), ".png"))
+    path.write_bytes(encode_photo(Photo(pixels), ".png"))
+    return path
+
+
+def test_a_tiny_face_is_enlarged_as_the_command_line_does_it(page, small_model, sparnet_cli, tmp_path):
+    face = write_tiny_face(tmp_path / "face.png")
     page.click("#tab-tiny")
     page.set_input_files("#tiny-file", face)
     page.wait_for_selector("#tiny-result:not([hidden])")
@@ -378,9 +382,8 @@ def test_a_tiny_face_is_enlarged_as_the_command_line_does_it(page, small_model, 
 
 def test_a_late_answer_leaves_a_newer_tiny_face_alone(page, tmp_path):
     page.evaluate(LATE)
-    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
     for name in ("older.png", "newer.png"):
-        (tmp_path / name).write_bytes(encode_photo(Photo(pixels), ".png"))
+        write_tiny_face(tmp_path / name)
     page.click("#tab-tiny")
     page.evaluate(
         """() => {
@@ -404,9 +407,7 @@ def test_a_late_answer_leaves_a_newer_tiny_face_alone(page, tmp_path):
 
 
 def test_a_tiny_face_is_not_offered_while_the_next_is_enlarged(page, tmp_path):
-    pixels = np.random.default_rng(0).integers(0, 256, (16, 16, 3), dtype=np.uint8)
-    face = tmp_path / "face.png"
-    face.write_bytes(encode_photo(Photo(pixels), ".png"))
+    face = write_tiny_face(tmp_path / "face.png")
     page.click("#tab-tiny")
     page.set_input_files("#tiny-file", face)
     page.wait_for_selector("#tiny-download[href]")

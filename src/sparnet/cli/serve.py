@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 import sparnet
+from sparnet.cli import INTERRUPTED
 from sparnet.cli.options import DetectorName, Engine, EngineName, finite
 
 
@@ -122,8 +123,6 @@ def serve(
         try:
             run(app, opened, on_start=tell)
         except KeyboardInterrupt:
-            from sparnet.cli import INTERRUPTED
-
             if not app.desk.is_working:
                 raise
             # An encoder cannot be interrupted, and Python would wait for its thread before it ends.
