@@ -4,7 +4,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeVar, get_args
 
 import cv2
 import numpy as np
@@ -38,6 +38,7 @@ from sparnet.degradation import (
     to_gray,
 )
 from sparnet.errors import ImageError, RecipeError
+from sparnet.image import resize_bicubic
 
 BlurT = TypeVar("BlurT", GaussianBlur, AverageBlur, MedianBlur, MotionBlur)
 DRAWS = 2000
@@ -54,6 +55,7 @@ BLURS: tuple[Blur, ...] = (
     MotionBlur(length_px=9.0, angle_degrees=30.0),
     MotionBlur(length_px=21.5, angle_degrees=110.0),
 )
+INTERPOLATIONS = get_args(Interpolation)
 
 
 @pytest.fixture(scope="module")
@@ -208,6 +210,22 @@ def test_what_is_drawn_does_not_depend_on_what_else_is_drawn(release):
         assert draw_parameters(512, 512, rng, noiseless) == before.model_copy(update={"noise": None})
 
 
+def test_some_pictures_are_only_made_smaller():
+    """To the largest size, by Pillow, as the paper's tiny faces are; the others are drawn as before."""
+    config = PAPER.model_copy(update={"clean_probability": 0.3})
+    clean = parameters(lr_size=128, interpolation="antialiased")
+    drawn = [draw_parameters(512, 512, np.random.default_rng(seed), config) for seed in range(1_000)]
+    before = [draw_parameters(512, 512, np.random.default_rng(seed), PAPER) for seed in range(1_000)]
+    assert all(new in (clean, old) for new, old in zip(drawn, before, strict=True))
+    require_counts([drawn.count(clean), 1_000 - drawn.count(clean)], (3, 7))
+
+
+def test_antialiased_is_pillows_bicubic_reduction():
+    hr = textured(128, 128)
+    done = apply_degradation(hr, parameters(interpolation="antialiased", lr_size=16))
+    np.testing.assert_array_equal(done, resize_bicubic(resize_bicubic(hr, 16, 16), 128, 128))
+
+
 def test_lengths_follow_the_size_of_the_face():
     for seed in range(50):
         large = draw_parameters(512, 512, np.random.default_rng(seed), PAPER)
@@ -299,7 +317,7 @@ def test_a_blur_leaves_a_constant_picture_as_it_is(blur, value):
     np.testing.assert_array_equal(apply_blur(grey(value), blur), grey(value))
 
 
-@pytest.mark.parametrize("interpolation", ["nearest", "linear", "area", "cubic"])
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
 def test_a_constant_picture_stays_as_it_is_without_noise(interpolation):
     done = apply_degradation(grey(77), parameters(interpolation=interpolation, lr_size=9, jpeg_quality=90))
     np.testing.assert_array_equal(done, grey(77))
@@ -412,7 +430,7 @@ def test_motion_runs_counterclockwise():
     assert blurred[36, 36].max() == 0
 
 
-@pytest.mark.parametrize("interpolation", ["nearest", "linear", "area", "cubic"])
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
 @pytest.mark.parametrize("lr_size", [16, 21, 32])
 def test_no_way_to_make_it_smaller_moves_the_face(interpolation, lr_size):
     ramp = np.broadcast_to(np.arange(128, dtype=np.uint8)[None, :, None] * 2, (128, 128, 3)).copy()
@@ -478,6 +496,16 @@ def test_three_tenths_of_the_pairs_are_gray_on_both_sides():
         else:
             np.testing.assert_array_equal(clear, hr)
     require_counts([gray, 500 - gray], (3, 7))
+
+
+def test_the_bad_photo_of_a_pair_can_be_asked_for_smaller():
+    hr = textured(128, 128)
+    config = DegradationConfig(
+        clean_probability=1.0, lr_size_px=(64, 128), grayscale_probability=0.0, jpeg_probability=1.0
+    )
+    clear, lr = degrade_pair(hr, np.random.default_rng(0), config, size=40)
+    np.testing.assert_array_equal(clear, hr)
+    np.testing.assert_array_equal(lr, resize_bicubic(resize_bicubic(hr, 32, 32), 40, 40))
 
 
 def test_gray_is_the_luma():

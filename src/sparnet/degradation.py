@@ -22,18 +22,19 @@ from pydantic import Field, model_validator
 
 from sparnet.config import Config
 from sparnet.errors import ImageError, RecipeError
-from sparnet.image import Image, resize_bicubic
+from sparnet.image import AnyImage, Image, resize_bicubic
 
 REFERENCE_SIZE_PX = 512
 """Side of the faces that the lengths in a `DegradationConfig` are for."""
 
 BlurKind = Literal["gaussian", "average", "median", "motion"]
-Interpolation = Literal["nearest", "linear", "area", "cubic"]
+Interpolation = Literal["nearest", "linear", "area", "cubic", "antialiased"]
 SizeLaw = Literal["size", "factor"]
 ChoiceT = TypeVar("ChoiceT")
 
 # cv2.INTER_NEAREST takes the pixel left and above of the centre, which moves the face by half a
 # low-resolution pixel, up to 8 px at 512; INTER_NEAREST_EXACT takes the one at the centre.
+# "antialiased" is not among them: it is Pillow's bicubic filter.
 _INTERPOLATIONS: dict[Interpolation, int] = {
     "nearest": cv2.INTER_NEAREST_EXACT,
     "linear": cv2.INTER_LINEAR,
@@ -116,7 +117,8 @@ class DegradationParameters(Config):
     lr_width_px: int = Field(ge=1)
     """Columns of the low-resolution picture."""
     interpolation: Interpolation
-    """How the picture is made smaller: as OpenCV does it, without antialiasing but for area."""
+    """How the picture is made smaller: as OpenCV does it, without antialiasing but for area; antialiased
+    is Pillow's bicubic filter."""
     noise: Noise | None
     """The noise, None for none."""
     jpeg_quality: int | None = Field(ge=1, le=100)
@@ -161,6 +163,8 @@ class DegradationConfig(Config):
     """Compression of the JPEG: 100 less its quality."""
     grayscale_probability: float = Field(default=0.3, ge=0, le=1)
     """How often `degrade_pair` makes both pictures gray."""
+    clean_probability: float = Field(default=0.0, ge=0, le=1)
+    """How often a picture is only made smaller, antialiased and to the largest of `lr_size_px`."""
 
     @model_validator(mode="after")
     def _check_ranges(self) -> "DegradationConfig":
@@ -247,11 +251,17 @@ def degrade_with_parameters(
 
 
 def degrade_pair(
-    hr: Image, rng: np.random.Generator, config: DegradationConfig = RELEASE
-) -> tuple[Image, Image]:
+    hr: Image, rng: np.random.Generator, config: DegradationConfig = RELEASE, *, size: int | None = None
+) -> tuple[Image, AnyImage]:
     """Make a pair to train on: the face and the bad photo of it, sometimes both gray.
 
     A gray photo has no coloured noise.
+
+    Args:
+        hr: A face.
+        rng: Where all randomness comes from.
+        config: What is drawn from.
+        size: Side to which the bad photo is enlarged, px; None enlarges it to the face's own.
 
     Returns:
         The face as the network should make it, and as the network sees it.
@@ -260,7 +270,9 @@ def degrade_pair(
     if grayscale:
         hr = to_gray(hr)
         config = config.model_copy(update={"noise_per_channel_probability": 0.0})
-    return hr, degrade(hr, rng, config)
+    height, width = hr.shape[:2]
+    lr = _low_resolution(hr, draw_parameters(height, width, rng, config))
+    return hr, resize_bicubic(lr, size or height, size or width)
 
 
 def to_gray(image: Image) -> Image:
@@ -287,6 +299,16 @@ def draw_parameters(
         rng.random(11).tolist()
     )
     seed = int(rng.integers(2**32))
+    if config.clean_probability > 0 and rng.random() < config.clean_probability:
+        config = config.model_copy(
+            update={
+                "blur_probability": 0.0,
+                "noise_probability": 0.0,
+                "jpeg_probability": 0.0,
+                "lr_size_px": (config.lr_size_px[1],) * 2,
+                "interpolations": ("antialiased",),
+            }
+        )
     lr_scale = _draw_lr_size(size, config) / REFERENCE_SIZE_PX
     return DegradationParameters(
         blur=(
@@ -329,17 +351,20 @@ def apply_degradation(hr: Image, parameters: DegradationParameters) -> Image:
         IV-C1, by Pillow in 8 bits, as everywhere in this package.
     """
     height, width = hr.shape[:2]
+    return resize_bicubic(_low_resolution(hr, parameters), height, width)
+
+
+def _low_resolution(hr: Image, parameters: DegradationParameters) -> AnyImage:
+    """Do all of `apply_degradation` but the enlarging."""
+    height, width = parameters.lr_height_px, parameters.lr_width_px
     image = hr if parameters.blur is None else apply_blur(hr, parameters.blur)
-    lr = cv2.resize(
-        image,
-        (parameters.lr_width_px, parameters.lr_height_px),
-        interpolation=_INTERPOLATIONS[parameters.interpolation],
-    )
+    if parameters.interpolation == "antialiased":
+        lr = resize_bicubic(image, height, width)
+    else:
+        lr = cv2.resize(image, (width, height), interpolation=_INTERPOLATIONS[parameters.interpolation])
     if parameters.noise is not None:
         lr = add_noise(lr, parameters.noise)
-    if parameters.jpeg_quality is not None:
-        lr = compress(lr, parameters.jpeg_quality)
-    return resize_bicubic(lr, height, width)
+    return lr if parameters.jpeg_quality is None else compress(lr, parameters.jpeg_quality)
 
 
 def apply_blur(image: Image, blur: Blur) -> Image:

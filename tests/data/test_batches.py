@@ -14,7 +14,8 @@ from sparnet.data.batches import (
     resize_bicubic_by_floats,
 )
 from sparnet.data.faces import FaceSet
-from sparnet.degradation import RELEASE
+from sparnet.degradation import RELEASE, DegradationConfig
+from sparnet.image import resize_bicubic as resize_by_pillow
 from sparnet.network.bytes import to_bytes, to_signed
 
 
@@ -145,3 +146,21 @@ def test_degraded_pairs_depend_on_seed_and_index_alone():
     assert torch.equal(whole.lr_up[4:], second.lr_up)
     assert torch.equal(whole.hr[4:], second.hr)
     assert not torch.equal(whole.hr, whole.lr_up)
+
+
+def test_degraded_faces_come_at_the_size_that_the_network_reads():
+    """Enlarged once, from what was made of the face, and not by way of the original's size."""
+    config = DegradationConfig(clean_probability=1.0, lr_size_px=(64, 128), grayscale_probability=0.0)
+    made = FaceBatches(
+        random_faces(),
+        image_size=32,
+        input_size=16,
+        upscale_factor=4,
+        degradation=config,
+        augment=AugmentConfig(),
+        seed=0,
+        device=torch.device("cpu"),
+    ).pairs(range(4))
+    for hr, lr in zip(made.hr, made.lr_up, strict=True):
+        small = resize_by_pillow(hr.permute(1, 2, 0).numpy(), 8, 8)
+        assert np.array_equal(lr.permute(1, 2, 0).numpy(), resize_by_pillow(small, 16, 16))

@@ -6,7 +6,7 @@ from PIL import Image as PillowImage
 
 from sparnet.data.faces import FaceSet
 from sparnet.data.validation import make_validation
-from sparnet.degradation import RELEASE
+from sparnet.degradation import RELEASE, DegradationConfig, degrade_pair
 from sparnet.image import resize_bicubic
 
 
@@ -35,10 +35,24 @@ def test_a_face_without_a_margin_is_kept_whole():
 def test_degraded_faces_are_the_same_each_time(seed):
     faces = random_faces(64)
     first, second = (
-        make_validation(faces, image_size=64, degradation=RELEASE, framing=1.0) for _ in range(2)
+        make_validation(faces, image_size=64, upscale_factor=1, degradation=RELEASE, framing=1.0)
+        for _ in range(2)
     )
     assert np.array_equal(first.lr_up[seed], second.lr_up[seed])
+    assert np.array_equal(first.lr, first.lr_up)
     assert not np.array_equal(first.lr_up[seed], first.hr[seed])
+
+
+def test_degraded_faces_of_a_network_that_enlarges_are_of_one_size():
+    faces = random_faces(64)
+    config = DegradationConfig(lr_size_px=(64, 128), grayscale_probability=0.0)
+    made = make_validation(faces, image_size=64, upscale_factor=4, degradation=config, framing=1.0)
+    assert made.lr.shape == (3, 16, 16, 3)
+    for index in range(3):
+        wanted = degrade_pair(made.hr[index], np.random.default_rng(index), config, size=16)[1]
+        assert np.array_equal(made.lr[index], wanted)
+        assert np.array_equal(made.lr_up[index], resize_bicubic(wanted, 64, 64))
+        assert np.array_equal(made.at(32)[index], resize_bicubic(wanted, 32, 32))
 
 
 def test_it_is_made_as_pillow_makes_it():

@@ -390,6 +390,17 @@ def test_a_network_may_read_faces_enlarged_to_less_than_their_full_size(tmp_path
     assert np.isfinite(scores["validation"]["psnr_y"])
 
 
+def test_a_network_that_enlarges_may_learn_from_bad_tiny_faces(tmp_path, faces):
+    bad = {"lr_size_px": (64, 128), "jpeg_probability": 1.0, "grayscale_probability": 0.0}
+    plain, worse = (
+        train(tiny_recipe_of(faces, values), tmp_path / name).scores
+        for name, values in (("plain", {}), ("bad", {"degradation": bad}))
+    )
+    engine = OpenvinoEngine(tmp_path / "bad" / "model.onnx", threads=1)
+    assert (engine.info.task, engine.info.upscale_factor) == ("upscale", 4)
+    assert worse["input_psnr_y"] < plain["input_psnr_y"] - 0.5
+
+
 def test_a_run_starts_from_a_network_for_smaller_faces(tmp_path, first_model):
     large = write_faces(tmp_path / "large", px=80)
     twice = {"image_size": 64, "body_size": 16, "attention_smallest_size": 8}

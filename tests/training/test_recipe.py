@@ -50,7 +50,10 @@ def write(tmp_path: Path, text: str) -> Path:
         ('network={preset=["x"]}', "network.preset must be one of"),
         ("adversarial.weights={pixel=0, adversarial=0, feature_matching=0, perceptual=0}", "are all 0"),
         ("adversarial={start_images=8, weights={pixel=0, perceptual=0}}", "start_images must be 0 where"),
-        ("degradation=release", "give either upscale_factor or degradation"),
+        (
+            "degradation=release",
+            "degradation.lr_size_px must be at most 64 px, of a face of 512 px, where upscale_factor is 8",
+        ),
         ("degradation=strong", "degradation: no degradation 'strong'"),
         ("network=sparnett", "network.preset must be one of"),
         ("train.learning_rate=nan", "train.learning_rate"),

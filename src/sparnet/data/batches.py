@@ -109,7 +109,8 @@ class FaceBatches:
         image_size: Side of the faces made, in px.
         input_size: Side of what the network reads, in px.
         upscale_factor: How much smaller the low-resolution faces are.
-        degradation: Equation 14 instead of plain bicubic reduction; None for the latter.
+        degradation: Equation 14 instead of plain bicubic reduction; None for the latter. It says how
+            large they are, `upscale_factor` no more.
         augment: How they are varied.
         seed: Seed of the run.
         device: Where the set lies and the batches are made.
@@ -149,7 +150,9 @@ class FaceBatches:
     def _degrade(self, hr: np.ndarray, index: int) -> tuple[np.ndarray, np.ndarray]:
         chance = np.random.Philox(key=[self.sampler.seed, 1], counter=[0, index, 0, 0])
         generator = np.random.Generator(chance)
-        return degrade_pair(np.ascontiguousarray(hr), generator, self.degradation or RELEASE)
+        return degrade_pair(
+            np.ascontiguousarray(hr), generator, self.degradation or RELEASE, size=self.input_size
+        )
 
     def _to_device(self, pictures: list[np.ndarray]) -> Tensor:
         return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).to(self.pixels.device)

@@ -20,7 +20,7 @@ class Validation:
     hr: UInt8[np.ndarray, "n s s 3"]
     """Originals."""
     lr: UInt8[np.ndarray, "n t t 3"]
-    """Low-resolution faces; the same as `lr_up` where they were made by Equation 14."""
+    """Low-resolution faces; the same as `lr_up` where only Equation 14 says how large they are."""
     lr_up: UInt8[np.ndarray, "n s s 3"]
     """The bad faces at the originals' size."""
 
@@ -48,7 +48,8 @@ def make_validation(
         faces: The faces to judge by.
         image_size: Side of the pictures, px.
         upscale_factor: They are reduced and enlarged bicubically by this,
-        degradation: unless this is given: then by Equation 14, picture i with seed i.
+        degradation: unless this is given: then by Equation 14, picture i with seed i, and brought to the
+            size that the former says.
         framing: Share of the side that is kept. A face of `image_size` is kept whole: it has no margin,
             and would have to be enlarged.
     """
@@ -62,10 +63,11 @@ def make_validation(
         crop = PillowImage.fromarray(picture[start : start + cut, start : start + cut])
         original = crop.resize((image_size, image_size), BICUBIC)
         if degradation is not None:
-            whole, bad = degrade_pair(np.asarray(original), np.random.default_rng(index), degradation)
+            chance = np.random.default_rng(index)
+            whole, bad = degrade_pair(np.asarray(original), chance, degradation, size=small)
             hr.append(whole)
             lr.append(bad)
-            lr_up.append(bad)
+            lr_up.append(resize_bicubic(bad, image_size, image_size))
             continue
         reduced = original.resize((small, small), BICUBIC)
         hr.append(np.asarray(original))

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from sparnet.config import Config, parse_config, read_toml, set_values
 from sparnet.data.batches import AugmentConfig
-from sparnet.degradation import DegradationConfig, degradation_preset
+from sparnet.degradation import REFERENCE_SIZE_PX, DegradationConfig, degradation_preset
 from sparnet.errors import RecipeError, SparnetError
 from sparnet.network.config import NetworkConfig
 from sparnet.network.discriminator import DiscriminatorConfig
@@ -120,9 +120,11 @@ class Recipe(Config):
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Every random number of the run follows from it."""
     upscale_factor: Literal[4, 8, 16] | None = None
-    """How much larger the output is than the low-resolution face, which is made bicubically."""
+    """How much larger the output is than the low-resolution face, which is made bicubically; None trains
+    a network that restores."""
     degradation: DegradationConfig | None = None
-    """How bad faces are made instead (equation 14): the name of a preset, or a table."""
+    """How bad faces are made instead (equation 14): the name of a preset, or a table. Together with
+    `upscale_factor` it makes the low-resolution faces of a network that enlarges."""
     initial_weights: str | None = None
     """Model (name or file) whose weights the training starts from; None starts from chance."""
     network: NetworkConfig
@@ -136,9 +138,17 @@ class Recipe(Config):
 
     @model_validator(mode="after")
     def _check(self) -> "Recipe":
-        if (self.upscale_factor is None) == (self.degradation is None):
-            raise ValueError("give either upscale_factor or degradation")
+        if self.upscale_factor is None and self.degradation is None:
+            raise ValueError("give upscale_factor, degradation or both")
         lr_size = self.network.image_size // (self.upscale_factor or 1)
+        if self.upscale_factor is not None and self.degradation is not None:
+            largest = REFERENCE_SIZE_PX // self.upscale_factor
+            if self.degradation.lr_size_px[1] > largest:
+                raise ValueError(
+                    f"degradation.lr_size_px must be at most {largest} px, of a face of "
+                    f"{REFERENCE_SIZE_PX} px, where upscale_factor is {self.upscale_factor}, "
+                    f"got {self.degradation.lr_size_px[1]}"
+                )
         exact = self.network.architecture == "wavelet"
         reads = self.network.reads_px
         if reads < lr_size or (exact and reads > lr_size):
