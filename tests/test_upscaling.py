@@ -1,12 +1,14 @@
 """Tiny faces enlarged from Python: sizes, shapes, batches, models."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from jaxtyping import TypeCheckError
 
 import sparnet
 from sparnet import upscaling
-from sparnet.engine import open_engine
+from sparnet.degradation import Noise, add_noise, compress
 from sparnet.errors import ImageError, WeightsError
 from sparnet.evaluation.testset import TestSetOptions, read_test_set
 from sparnet.image import resize_bicubic
@@ -16,11 +18,13 @@ from sparnet.upscaling import (
     back_project,
     keep_detail,
     prepare_face,
-    shown_detail,
     side_by_side,
     without_repeats,
 )
+from sparnet.weights.catalog import known_models
 from sparnet.weights.info import ModelInfo
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
 
 
 def random_face(rows: int, columns: int, *, seed: int = 0) -> np.ndarray:
@@ -29,6 +33,12 @@ def random_face(rows: int, columns: int, *, seed: int = 0) -> np.ndarray:
 
 def smooth_face(side: int) -> np.ndarray:
     return resize_bicubic(random_face(8, 8), side, side)
+
+
+def fine_energy(face: np.ndarray) -> float:
+    """Mean square of what a face loses if it is reduced to 16 px."""
+    coarse = resize_bicubic(resize_bicubic(face, 16, 16), *face.shape[:2])
+    return float(np.square(face.astype(float) - coarse).mean())
 
 
 @pytest.fixture(scope="module")
@@ -188,10 +198,9 @@ def test_a_blurred_face_stays_as_sharp_as_the_network_made_it():
     sr = np.clip(resize_bicubic(blurred, 64, 64) + fine // 2, 0, 255).astype(np.uint8)
     sr = resize_bicubic(sr, 128, 128)
     kept, projected = keep_detail(sr, blurred, known_px=16), back_project(sr, blurred)
-    detail = [shown_detail(sr, resize_bicubic(one, 64, 64), known_px=16) for one in (sr, kept, projected)]
-    assert detail[0] == pytest.approx(1, abs=0.05)
-    assert detail[1] == pytest.approx(1, abs=0.05)
-    assert detail[2] < 0.3
+    detail = [fine_energy(resize_bicubic(one, 64, 64)) for one in (sr, kept, projected)]
+    assert detail[1] == pytest.approx(detail[0], rel=0.05)
+    assert detail[2] < 0.3 * detail[0]
     # What is coarse and there to be seen is the face's own all the same.
     apart = [
         np.abs(resize_bicubic(one, 6, 6).astype(int) - resize_bicubic(blurred, 6, 6)) for one in (sr, kept)
@@ -227,6 +236,40 @@ def test_back_projection_gets_nearer_each_time():
     ]
     assert apart[0] > apart[1] > apart[2] >= apart[3]
     assert apart[3] < 1.5
+
+
+def noise_taken_in(kept: np.ndarray, sr: np.ndarray, noise: np.ndarray) -> float:
+    """How much of the noise of a face came into its enlargement, in shares."""
+    change = kept.astype(float) - sr
+    laid = resize_bicubic(np.clip(noise + 128, 0, 255).astype(np.uint8), len(sr), len(sr)).astype(float) - 128
+    return float((change * laid).sum() / np.square(laid).sum())
+
+
+@pytest.mark.parametrize("side", [32, 48, 64])
+def test_noise_does_not_come_back_where_the_network_took_it_out(side):
+    """What a network that knows bad faces left of one at the size it knows is noise, and white."""
+    sr = smooth_face(128)
+    clean = resize_bicubic(sr, side, side)
+    noisy = worse(clean)
+    noise = noisy.astype(int) - clean
+    naive, kept = (keep_detail(sr, noisy, known_px=31, blind=blind) for blind in (False, True))
+    assert noise_taken_in(naive, sr, noise) > 0.5
+    assert noise_taken_in(kept, sr, noise) < 0.15
+
+
+def test_detail_beyond_what_the_network_knows_comes_back_to_a_clean_face():
+    sr = smooth_face(128)
+    fine = resize_bicubic(random_face(60, 60, seed=2), 64, 64).astype(float) - 128
+    fine -= (
+        resize_bicubic(resize_bicubic(np.clip(fine + 128, 0, 255).astype(np.uint8), 24, 24), 64, 64).astype(
+            float
+        )
+        - 128
+    )
+    lr = np.clip(resize_bicubic(sr, 64, 64) * 0.5 + 64 + 0.3 * fine, 0, 255).astype(np.uint8)
+    sr = (sr * 0.5 + 64).astype(np.uint8)
+    plain, kept = (keep_detail(sr, lr, known_px=16, blind=blind) for blind in (False, True))
+    assert fine_energy(kept) > 0.8 * fine_energy(plain) > 20
 
 
 def test_a_float_picture_is_refused(small_model):
@@ -288,52 +331,59 @@ def test_what_only_looks_like_blocks_is_left_alone():
     assert without_repeats(np.full((64, 64, 3), 7, dtype=np.uint8))[0].shape == (4, 4, 3)
 
 
+FACE = sparnet.read_image(EXAMPLES / "face16.png")
+"""A real face, clean, of 16 px."""
+
+
+def worse(face: np.ndarray) -> np.ndarray:
+    return add_noise(face, Noise(std=15, per_channel=False, seed=0))
+
+
 class TestTwoNetworks:
-    """Sharp faces from 32 px on are made by the network that knows faces of 32 px."""
+    """Clean faces of 16 to 31 px are made by one network, all others by the one that knows bad faces."""
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def large(cls, chooser) -> np.ndarray:
+        return chooser.upscale(FACE)
 
     @pytest.mark.parametrize(
-        ("face", "model"),
+        ("side", "bad", "model"),
         [
-            (random_face(31, 31), "sparnet-x8"),
-            (random_face(32, 32), "sparnet-x4"),
-            (random_face(20, 40), "sparnet-x4"),
-            (random_face(96, 96), "sparnet-x4"),
-            (smooth_face(32), "sparnet-x8"),
-            (smooth_face(64), "sparnet-x8"),
+            (12, False, "sparnet-x4"),
+            (16, False, "sparnet-x8"),
+            (16, True, "sparnet-x4"),
+            (31, False, "sparnet-x8"),
+            (31, True, "sparnet-x4"),
+            (32, False, "sparnet-x4"),
+            (96, True, "sparnet-x4"),
         ],
-        ids=["31 px", "32 px", "20 x 40 px", "96 px", "32 px, blurred", "64 px, blurred"],
     )
-    def test_size_and_detail_decide(self, chooser, face, model):
+    def test_size_and_what_is_wrong_with_a_face_decide(self, chooser, large, side, bad, model):
+        face = resize_bicubic(large, side, side)
+        face = worse(face) if bad else face
         (made,) = chooser.run([chooser.prepare(face)])
         assert made.model == model
-        pinned = Upscaler(model, threads=1)
-        assert np.array_equal(made.sr, pinned.upscale(face))
-        assert any("blurred for its size" in note for note in made.notes) == (
-            model == "sparnet-x8" and max(face.shape) >= 32
-        )
+        assert np.array_equal(made.sr, Upscaler(model, threads=1).upscale(face))
+        told = any("made by sparnet-x4, which knows such faces" in note for note in made.notes)
+        assert told == (bad and side < 32)
 
-    def test_in_one_batch_each_face_gets_its_own(self, chooser):
-        faces = [random_face(16, 16), random_face(40, 40), smooth_face(40), random_face(32, 32, seed=1)]
+    def test_in_one_batch_each_face_gets_its_own(self, chooser, large):
+        faces = [FACE, worse(FACE), resize_bicubic(large, 40, 40), FACE[:, ::-1].copy()]
         made = chooser.run([chooser.prepare(face) for face in faces])
-        assert [one.model[-2:] for one in made] == ["x8", "x4", "x8", "x4"]
+        assert [one.model[-2:] for one in made] == ["x8", "x4", "x4", "x8"]
         alone = [chooser.upscale(face) for face in faces]
         assert all(np.abs(a.sr.astype(int) - b).max() <= 1 for a, b in zip(made, alone, strict=True))
 
-    def test_the_second_is_not_loaded_before_it_is_needed(self, monkeypatch):
-        opened = []
-
-        def opens(name, **options):
-            opened.append(name)
-            return open_engine(name, **options)
-
-        monkeypatch.setattr(upscaling, "open_engine", opens)
-        chooser = Upscaler(threads=1)
-        chooser.upscale(random_face(24, 24))
-        chooser.upscale(smooth_face(48))
-        assert opened == ["sparnet-x8"]
-        chooser.upscale(random_face(48, 48))
-        chooser.upscale(random_face(48, 48))
-        assert opened == ["sparnet-x8", "sparnet-x4"]
+    def test_a_network_that_knows_no_bad_faces_does_not_take_over(self, monkeypatch):
+        """One of that name that somebody fetched earlier, say."""
+        known = known_models()
+        one = known["sparnet-x4"]
+        plain = one.model_copy(update={"info": one.info.model_copy(update={"blind": False})})
+        monkeypatch.setattr(upscaling, "known_models", lambda: {**known, "sparnet-x4": plain})
+        alone = Upscaler(threads=1)
+        assert alone.finer is None
+        assert alone.run([alone.prepare(worse(FACE))])[0].model == "sparnet-x8"
 
     @pytest.mark.parametrize("named", [{"model": "sparnet-x8"}, {"upscale_factor": 8}])
     def test_a_model_or_factor_that_was_named_makes_all(self, named):
@@ -354,26 +404,41 @@ class TestTwoNetworks:
     def test_notes_name_the_size_that_is_nearest(self, chooser, side, notes):
         assert list(chooser.prepare(random_face(side, side)).notes) == notes
 
-    def test_the_choice_is_right_for_faces(self, shared):
-        """Mean psnr_y: sharp faces gain by the second network, and those blurred to 16 px would lose."""
-        originals = [
-            face.hr
-            for face in read_test_set(
-                shared / "faces" / "faces128-test",
-                TestSetOptions(upscale_factor=8, framing=0.85, size_px=128, limit=12),
-            )
-        ]
-        chooser = Upscaler(threads=1)
-        both = [Upscaler(name, threads=1) for name in ("sparnet-x8", "sparnet-x4")]
+    @pytest.mark.parametrize(
+        ("side", "spoil", "better"),
+        [
+            (16, lambda face: face, "sparnet-x8"),
+            (24, lambda face: face, "sparnet-x8"),
+            (12, lambda face: face, "sparnet-x4"),
+            (16, worse, "sparnet-x4"),
+            (20, lambda face: compress(face, 40), "sparnet-x4"),
+            (32, lambda face: face, "sparnet-x4"),
+            (48, worse, "sparnet-x4"),
+            (64, lambda face: compress(face, 30), "sparnet-x4"),
+            (64, lambda face: resize_bicubic(resize_bicubic(face, 16, 16), 64, 64), "sparnet-x4"),
+        ],
+        ids=["16", "24", "12", "16 noise", "20 jpeg", "32", "48 noise", "64 jpeg", "64 blurred"],
+    )
+    def test_the_choice_is_right_for_faces(self, shared, chooser, side, spoil, better):
+        """Mean psnr_y is better than by the other network, and than bicubic enlargement."""
+        options = TestSetOptions(upscale_factor=8, framing=0.85, size_px=128, limit=12)
+        originals = [face.hr for face in read_test_set(shared / "faces" / "faces128-test", options)]
+        faces = [spoil(resize_bicubic(hr, side, side)) for hr in originals]
+        made = chooser.run([chooser.prepare(face) for face in faces])
+        assert sum(one.model == better for one in made) >= 10
+        (worse_one,) = {"sparnet-x8", "sparnet-x4"} - {better}
+        other = Upscaler(worse_one, threads=1)
         psnr = METRICS["psnr_y"].load()
-        for blurred_to, side, better in ((128, 32, 1), (128, 64, 1), (16, 32, 0), (16, 64, 0)):
-            lost = [resize_bicubic(hr, blurred_to, blurred_to) for hr in originals]
-            faces = [resize_bicubic(face, side, side) for face in lost]
-            made = chooser.run([chooser.prepare(face) for face in faces])
-            assert sum(one.model == both[better].info.name for one in made) >= 11
-            pairs = list(zip(faces, originals, strict=True))
-            scores = [np.mean([float(psnr(one.upscale(face), hr)) for face, hr in pairs]) for one in both]
-            assert scores[better] > scores[1 - better] + 0.1
+        ours, others, bicubic = (
+            np.mean([float(psnr(picture, hr)) for picture, hr in zip(pictures, originals, strict=True)])
+            for pictures in (
+                [one.sr for one in made],
+                [other.upscale(face) for face in faces],
+                [one.bicubic for one in made],
+            )
+        )
+        assert ours > others + 0.1
+        assert ours > bicubic + 0.1
 
 
 def test_pictures_stand_side_by_side_on_white():

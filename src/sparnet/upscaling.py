@@ -28,6 +28,14 @@ _BAND = 4
 """Width of a band of waves, in half cycles a face."""
 _NOTHING = 0.5
 """Share of the energy that the network made of a band, below which a face is blurred there."""
+_CLEAN_VARIANCE = 5.0
+"""Mean square, in grey levels, of what `sparnet-x4` leaves of a clean face of 32 px: 80 of 100 have less."""
+_NOISE_LEFT = 3.0
+"""Variance of white noise over what of it the same leaves beyond that, at the size it knows."""
+_WORST_ROOT = 6.0
+"""Root mean square, in grey levels, of what `sparnet-x4` leaves of a face of 16 to 31 px, above which the
+face is too bad for `sparnet-x8`: fewer than 1 in 100 clean ones have more. About there both networks are as
+good as each other for faces with noise and JPEG blocks."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +94,7 @@ def prepare_face(face: AnyImage, info: ModelInfo, *, finer: ModelInfo | None = N
     Args:
         face: A face as it is, at best `image_size / upscale_factor` px a side.
         info: The model's description.
-        finer: Description of the model that takes over for sharp faces of the size it knows, if one does.
+        finer: Description of the model that takes over for faces of the size it knows, if one does.
 
     Raises:
         ImageError: If the face is too small to hold anything, or larger than the result would be.
@@ -172,26 +180,31 @@ def as_known(face: UInt8[np.ndarray, "s s 3"], info: ModelInfo) -> UInt8[np.ndar
 
 
 def keep_detail(
-    sr: UInt8[np.ndarray, "n n 3"], lr: UInt8[np.ndarray, "m m 3"], *, known_px: int
+    sr: UInt8[np.ndarray, "n n 3"], lr: UInt8[np.ndarray, "m m 3"], *, known_px: int, blind: bool = False
 ) -> UInt8[np.ndarray, "n n 3"]:
     """Give an enlarged face the detail that the face itself shows and the network did not see.
 
     A face that is blurred lacks the finer waves, whatever its size: of each band of waves it gets back
     what it has, measured by what the network made of it, and keeps the network's where it has little.
+    Where the network knows bad faces, what it left of the face at the size that it knows tells how much
+    noise there is; of each band comes back the share that is not noise (Wiener's filter).
 
     Args:
         sr: What the network made of the face reduced to `known_px`.
         lr: The face itself, at most as large.
         known_px: Side of the faces that the network knows.
+        blind: Whether the network was trained on faces with noise, JPEG blocks and blur.
 
     Returns:
-        `sr`, or for a face larger than `known_px` the mean of `sr` and `back_project(sr, lr)`, weighted
-        band by band; for a sharp one it is nearly the latter.
+        `sr`, or for a face larger than `known_px` (at least as large, where `blind`) the mean of `sr` and
+        `back_project(sr, lr)`, weighted band by band; for a sharp, clean one it is nearly the latter.
     """
-    if len(lr) <= known_px:
+    if len(lr) < known_px or (len(lr) == known_px and not blind):
         return sr
     made = sr.astype(np.float32)
     shares = _shares_of_bands(_resized(made, len(lr)), lr.astype(np.float32))
+    if blind:
+        shares *= _shares_without_noise(made, lr.astype(np.float32), known_px)
     change = back_project(sr, lr).astype(np.float32) - made
     centres = _BAND * (np.arange(len(shares)) + 0.5)
     share = np.interp(np.hypot.outer(*_frequencies(len(sr))), centres, shares)
@@ -215,28 +228,54 @@ def _shares_of_bands(
     return np.minimum.accumulate(np.clip((ratios - _NOTHING) / (1 - _NOTHING), 0, 1))
 
 
-def shown_detail(sr: UInt8[np.ndarray, "n n 3"], lr: UInt8[np.ndarray, "m m 3"], *, known_px: int) -> float:
-    """Measure the detail that a face larger than `known_px` shows, in units of what the network made.
+def _shares_without_noise(
+    made: Float32[np.ndarray, "n n 3"], lr: Float32[np.ndarray, "m m 3"], known_px: int
+) -> Float[np.ndarray, " bands"]:
+    """Say for each band of waves which share of what the network left of a face is not noise.
 
-    Args:
-        sr: What the network made of the face reduced to `known_px`.
-        lr: The face itself, at most as large.
-        known_px: Side of the faces that the network knows.
-
-    Returns:
-        Energy of its finer waves over that of the same waves in `sr`: 1.1 and more for sharp faces
-        of the paper's kind from 32 px on, at most 1 for nearly all that were blurred to 20 px.
+    White noise has the same power in all bands; how much is known where the network knows faces, and
+    no band of the face can have less than that, which of a sharp face the finest shows.
     """
-    finer = np.maximum.outer(*_frequencies(len(lr))) > known_px
-    has = _energies(lr.astype(np.float32))[finer].sum()
-    made = _energies(_resized(sr.astype(np.float32), len(lr)))[finer].sum()
-    return float(has / max(1e-6, made))
+    left = lr - _resized(made, len(lr))
+    powers = _powers(left) / _powers_of_noise(len(lr))
+    known = _resized(lr, known_px) - _resized(made, known_px)
+    beyond = max(0.0, float(np.square(known).mean()) - _CLEAN_VARIANCE)
+    noise = min(powers[-1], _NOISE_LEFT * beyond / _noise_kept(len(lr), known_px))
+    return np.clip(1 - noise / np.maximum(1e-9, powers), 0, 1)
+
+
+@functools.cache
+def _powers_of_noise(side: int) -> Float[np.ndarray, " bands"]:
+    """Return the power of white noise of variance 1 in each band of waves of a picture."""
+    return np.mean([_powers(_white_noise(side, seed)) for seed in range(8)], axis=0)
+
+
+@functools.cache
+def _noise_kept(side: int, reduced: int) -> float:
+    """Return the variance that is left of white noise of variance 1 in a picture that is reduced."""
+    return float(np.mean([np.square(_resized(_white_noise(side, seed), reduced)) for seed in range(8)]))
+
+
+def _white_noise(side: int, seed: int) -> Float32[np.ndarray, "side side 3"]:
+    return np.random.default_rng(seed).standard_normal((side, side, 3), dtype=np.float32)
+
+
+def _powers(picture: Float32[np.ndarray, "a a 3"]) -> Float[np.ndarray, " bands"]:
+    """Measure the mean energy of a wave, in each band of waves, over the three channels."""
+    band = (np.hypot.outer(*_frequencies(len(picture))) / _BAND).astype(int).ravel()
+    energies = sum(_plane_energies(picture[:, :, channel]) for channel in range(3))
+    counts = np.bincount(band)
+    return (np.bincount(band, np.ravel(energies)) / counts)[: len(picture) // _BAND]
 
 
 def _energies(picture: Float32[np.ndarray, "a a 3"]) -> Float[np.ndarray, "b c"]:
-    """Measure the energy of a picture's waves, all bands in one; `_frequencies` tells which they are."""
-    gray = _mirrored(picture.mean(axis=2))
-    return np.square(np.abs(np.fft.rfft2(gray)) / gray.size)
+    """Measure the energy of a picture's waves, all channels in one; `_frequencies` tells which they are."""
+    return _plane_energies(picture.mean(axis=2))
+
+
+def _plane_energies(plane: Float32[np.ndarray, "a a"]) -> Float[np.ndarray, "b c"]:
+    mirrored = _mirrored(plane)
+    return np.square(np.abs(np.fft.rfft2(mirrored)) / mirrored.size)
 
 
 def _mirrored(plane: Float32[np.ndarray, "a a"]) -> Float32[np.ndarray, "b b"]:
@@ -280,8 +319,8 @@ def _resized(picture: Float32[np.ndarray, "a a 3"], side: int) -> Float32[np.nda
 class Upscaler:
     """A model kept loaded, for many faces.
 
-    Where neither model nor factor is named, two share the work: `sparnet-x8`, and `sparnet-x4` for faces
-    from 32 px on that show more detail than the first made of them; blurred ones do not.
+    Where neither model nor factor is named, two share the work: `sparnet-x8` for clean faces of 16 to 31
+    px, and `sparnet-x4`, which knows noise, JPEG blocks and blur, for all others.
 
     Args:
         model: Name of a model of the catalog, path of a model file, or an engine already loaded; None
@@ -306,7 +345,7 @@ class Upscaler:
     ) -> None:
         self._open = functools.partial(open_engine, engine=engine, precision=precision, threads=threads)
         finer = known_models().get(FINER_UPSCALE) if model is None and upscale_factor is None else None
-        self._finer_info = None if finer is None else finer.info
+        self._finer_info = None if finer is None or not finer.info.blind else finer.info
         if model is None:
             wanted = upscale_factor or DEFAULT_FACTOR
             model = DEFAULT_UPSCALE if wanted == DEFAULT_FACTOR else model_for_factor(wanted)
@@ -326,7 +365,7 @@ class Upscaler:
 
     @functools.cached_property
     def finer(self) -> Engine | None:
-        """The network that takes over for larger faces that are sharp, if there is one; loaded when needed.
+        """The network that takes over for bad, larger and smaller faces, if there is one; loaded when needed.
 
         Raises:
             WeightsError: If its file is missing or damaged.
@@ -351,23 +390,25 @@ class Upscaler:
         """
         if not faces:
             return []
-        made = list(self.engine.run(np.stack([face.lr_up for face in faces])))
-        infos, faces = [self.info for _ in faces], list(faces)
-        sharp = []
-        for index, face in enumerate(faces):
-            if self._finer_info is None or len(face.lr) < known_px(self._finer_info):
+        if self.finer is None:
+            made = self.engine.run(np.stack([face.lr_up for face in faces]))
+            return [_end(face, sr, self.info) for face, sr in zip(faces, made, strict=True)]
+        info = self.finer.info
+        made = self.finer.run(np.stack([as_known(face.lr, info) for face in faces]))
+        ended, clean = [_end(face, sr, info) for face, sr in zip(faces, made, strict=True)], []
+        for index, (face, sr) in enumerate(zip(faces, made, strict=True)):
+            if not known_px(self.info) <= len(face.lr) < known_px(info):
                 continue
-            if shown_detail(made[index], face.lr, known_px=known_px(self.info)) > 1:
-                sharp.append(index)
+            if _left_of(sr, face.lr) <= _WORST_ROOT:
+                clean.append(index)
             else:
-                note = f"blurred for its size: made by {self.info.name}, as a smaller face would be"
-                faces[index] = dataclasses.replace(face, notes=(*face.notes, note))
-        if sharp and self.finer is not None:
-            info = self.finer.info
-            again = self.finer.run(np.stack([as_known(faces[index].lr, info) for index in sharp]))
-            for index, sr in zip(sharp, again, strict=True):
-                made[index], infos[index] = sr, info
-        return [_end(face, sr, info) for face, sr, info in zip(faces, made, infos, strict=True)]
+                note = f"noisy, compressed or blurred: made by {info.name}, which knows such faces"
+                ended[index] = dataclasses.replace(ended[index], notes=(*face.notes, note))
+        if clean:
+            again = self.engine.run(np.stack([faces[index].lr_up for index in clean]))
+            for index, sr in zip(clean, again, strict=True):
+                ended[index] = _end(faces[index], sr, self.info)
+        return ended
 
     def upscale(self, face: AnyImage) -> AnyImage:
         """Enlarge one face.
@@ -384,11 +425,17 @@ class Upscaler:
         return self.run([self.prepare(face)])[0].sr
 
 
+def _left_of(sr: UInt8[np.ndarray, "n n 3"], lr: UInt8[np.ndarray, "m m 3"]) -> float:
+    """Measure what a network left of a face that it enlarged: root mean square, in grey levels."""
+    left = lr.astype(np.float32) - _resized(sr.astype(np.float32), len(lr))
+    return float(np.sqrt(np.square(left).mean()))
+
+
 def _end(face: PreparedFace, sr: UInt8[np.ndarray, "n n 3"], info: ModelInfo) -> UpscaledFace:
     """Make the result of a face from what a network made of it."""
     full = info.image_size
     window = np.s_[face.top : face.top + face.height, face.left : face.left + face.width]
-    sr = keep_detail(sr, face.lr, known_px=known_px(info))
+    sr = keep_detail(sr, face.lr, known_px=known_px(info), blind=info.blind)
     bicubic = resize_bicubic(face.lr, full, full)
     return UpscaledFace(
         np.ascontiguousarray(sr[window]), np.ascontiguousarray(bicubic[window]), info.name, face.notes

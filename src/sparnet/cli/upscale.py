@@ -58,7 +58,7 @@ def upscale(
     model: Model = None,
     upscale_factor: Annotated[
         int | None,
-        upscale_factor_option("By how much.", show_default="8, or 4 for sharp faces from 32 px on"),
+        upscale_factor_option("By how much.", show_default="8, or 4 for bad faces and from 32 px on"),
     ] = None,
     compare: Annotated[
         bool, typer.Option("--compare", help="Also write input, bicubic and result side by side.")

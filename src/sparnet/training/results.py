@@ -49,6 +49,7 @@ def write_results(
         name=recipe.name,
         task="restore" if recipe.upscale_factor is None else "upscale",
         upscale_factor=recipe.upscale_factor,
+        blind=recipe.degradation is not None,
         license="see the data's terms",
         trained_on=", ".join(Path(folder).name for folder in recipe.data.train),
         recipe=f"recipe {recipe.name}, seed {recipe.seed}",

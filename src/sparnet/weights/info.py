@@ -43,6 +43,8 @@ class ModelInfo(Config):
     """Side of the faces it reads, px."""
     upscale_factor: int | None = None
     """The factor it was trained for; None for restoration."""
+    blind: bool = False
+    """Whether it was trained on faces with noise, JPEG blocks or blur as well; so are all that restore."""
     network: dict[str, Any]
     """The architecture, as the lab half reads it."""
     parameters: int
