@@ -27,6 +27,7 @@ from sparnet.metrics.faces import FaceFinder, HrFace
 from sparnet.metrics.registry import METRICS
 from sparnet.restoration import Restorer
 from sparnet.small_faces import SHARE_OF_SQUARE
+from sparnet.weights.catalog import DEFAULT_SMALL_FACES
 from sparnet.weights.info import ModelInfo
 
 SIZES_PX = (12, 16, 20, 24, 32, 48)
@@ -51,7 +52,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--hr", type=Path, required=True, help="folder or pack of aligned faces")
     parser.add_argument("-m", "--model", help="name or file of a model that restores")
-    parser.add_argument("--first", default="sparnet-x8", help="name or file of a model that enlarges")
+    parser.add_argument("--first", default=DEFAULT_SMALL_FACES, help="name or file of a model that enlarges")
     parser.add_argument("--limit", type=int, help="only the first so many faces")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES_PX, help="px of the face's box")
     parser.add_argument("--clean", action="store_true", help="reduce only: no noise, no JPEG")

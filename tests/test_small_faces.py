@@ -159,7 +159,7 @@ def test_the_shipped_model_enlarges_small_faces_unless_told_otherwise():
     photo[30:50, 30:50] = np.array(face)
     engine = StubEngine(size=128)
     made = Restorer(engine, detector=StubDetector(face_at(39.5, 39, 22))).restore(photo, keep_faces=True)
-    assert made.faces[0].enlarged_by == "sparnet-x8"
+    assert made.faces[0].enlarged_by == "sparnet-x4"
     read = made.faces[0].aligned
     assert read is not None
     assert sharpness(engine.given[0][0]) > 1.2 * sharpness(read)

@@ -32,7 +32,7 @@ from sparnet.faces.paste import face_mask, paste_all
 from sparnet.faces.select import Chosen, select_faces
 from sparnet.image import Image, Photo, check_image, read_photo, resize_bicubic, show_path
 from sparnet.small_faces import SHARE_OF_SQUARE, SMALL_FACE_PX, SmallFaceEnlarger
-from sparnet.weights.catalog import DEFAULT_RESTORE, DEFAULT_UPSCALE, known_models
+from sparnet.weights.catalog import DEFAULT_RESTORE, DEFAULT_SMALL_FACES, known_models
 
 LARGEST_FACTOR = 8
 """By how much a photo is enlarged at most."""
@@ -141,7 +141,7 @@ class Restorer:
         color_match: How much of the difference in tone between a restored face and the photo is
             undone, 0 (none) to 1.
         identity: Measures how alike each restored face and the face as it was are; None does not.
-        small_faces: What enlarges small faces before the model restores them: `auto` (`sparnet-x8`),
+        small_faces: What enlarges small faces before the model restores them: `auto` (`sparnet-x4`),
             `off` (nothing), or the name, file or engine of a model that enlarges.
         small_face_px: Which faces are small: those of at most so many px (`RestoredFace.size_px`).
         background: What enlarges the photo around the faces, where `upscale_factor` is 2 or more: an
@@ -334,9 +334,9 @@ class Restorer:
         """What small faces are enlarged by, loaded when the first is met."""
         model = self._small_faces
         if isinstance(model, str | Path):
-            if model == "off" or (model == "auto" and DEFAULT_UPSCALE not in known_models()):
+            if model == "off" or (model == "auto" and DEFAULT_SMALL_FACES not in known_models()):
                 return None
-            model = self._open_enlarger(DEFAULT_UPSCALE if model == "auto" else model)
+            model = self._open_enlarger(DEFAULT_SMALL_FACES if model == "auto" else model)
         return SmallFaceEnlarger(model)
 
     def _open_ahead(self, sources: Iterable[str | Path]) -> "Iterator[_Item]":

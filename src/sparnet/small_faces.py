@@ -22,8 +22,8 @@ from sparnet.upscaling import as_known, keep_detail, known_px
 
 SMALL_FACE_PX = 20
 """Faces whose box has a longer side of at most so many px are enlarged first. Up to here restored faces
-are more like the person when `sparnet-x8`, trained on faces of 14 px, has seen them first; from 24 px on
-that changes next to nothing. See docs/photos.md and benchmarks/small_faces.py."""
+are more like the person when `sparnet-x4`, trained on bad faces of 14 px and more, has seen them first; at
+24 px that is not certain, at 28 px they are less so. See docs/photos.md and benchmarks/small_faces.py."""
 SHARE_OF_SQUARE = 0.74
 """Longer side of a face's box over the side of its aligned square, by the 149 faces of `_POINTS_128`."""
 
@@ -52,7 +52,7 @@ class SmallFaceEnlarger:
         self.info = engine.info
         if self.info.task != "upscale":
             raise WeightsError(
-                f"{self.info.name} restores faces; small ones are enlarged first by one such as sparnet-x8"
+                f"{self.info.name} restores faces; small ones are enlarged first by one such as sparnet-x4"
             )
 
     def run(self, faces: Sequence[tuple[AnyImage, AlignedFace]]) -> list[AnyImage | None]:
@@ -80,7 +80,7 @@ class SmallFaceEnlarger:
             for (index, crop), sr in zip(crops.items(), made, strict=True):
                 aligned = faces[index][1]
                 if len(crop) > _SHARPER * known:
-                    sr = keep_detail(sr, crop, known_px=known)
+                    sr = keep_detail(sr, crop, known_px=known, blind=self.info.blind)
                 results[index] = _laid_into(aligned.image, sr, _to_crop(aligned.size, makes))
         return results
 

@@ -106,7 +106,7 @@ def restore(
     ] = 95,
     small_faces: Annotated[
         str,
-        typer.Option(metavar="auto|off|MODEL", help="Enlarges faces of up to 20 px first; auto: sparnet-x8."),
+        typer.Option(metavar="auto|off|MODEL", help="Enlarges faces of up to 20 px first; auto: sparnet-x4."),
     ] = "auto",
     background_model: Annotated[
         Path | None,

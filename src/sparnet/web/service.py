@@ -32,7 +32,7 @@ from sparnet.upscaling import Upscaler, as_known, reduce_to_known
 from sparnet.web.batching import BatchingEngine, Memory, Stopped, Ticket, working_for
 from sparnet.web.metrics import Metrics
 from sparnet.web.settings import Settings
-from sparnet.weights.catalog import DEFAULT_RESTORE, DEFAULT_UPSCALE, known_models
+from sparnet.weights.catalog import DEFAULT_RESTORE, DEFAULT_SMALL_FACES, known_models
 from sparnet.weights.info import ModelInfo
 
 SUFFIXES = {
@@ -152,8 +152,8 @@ class Service:
         metrics: Counters.
         restoring: A model that restores; None serves none.
         upscaling: A model that enlarges tiny faces, kept by an `Upscaler`; None serves none.
-        small_faces: What sees the small faces of photos first, which may be the upscaler's engine; None
-            leaves them to the model that restores.
+        small_faces: What sees the small faces of photos first, which may be an engine of the upscaler's;
+            None leaves them to the model that restores.
         detector: What finds faces.
     """
 
@@ -176,13 +176,17 @@ class Service:
         self._drawing = threading.Lock()
         self.restoring = None if restoring is None else self._batching(restoring)
         self.upscaling = upscaling
-        shares = upscaling is not None and upscaling.engine is small_faces
         self.small_faces: Engine | None = None if small_faces is None else self._batching(small_faces)
+
+        def shared(engine: Engine) -> Engine:
+            if self.small_faces is not None and engine is small_faces:
+                return self.small_faces
+            return self._batching(engine)
+
         if upscaling is not None:
-            shared = self.small_faces if shares else None
-            upscaling.engine = shared or self._batching(upscaling.engine)
+            upscaling.engine = shared(upscaling.engine)
             if upscaling.finer is not None:
-                upscaling.finer = self._batching(upscaling.finer)
+                upscaling.finer = shared(upscaling.finer)
 
     def _batching(self, engine: Engine) -> BatchingEngine:
         task = engine.info.task
@@ -208,10 +212,9 @@ class Service:
     @property
     def models(self) -> list[ModelInfo]:
         """The models that are served: one that restores, and those that enlarge."""
-        hidden = self.small_faces
-        if self.upscaling is not None and self.upscaling.engine is hidden:
-            hidden = None
-        return [engine.info for engine in self.engines if engine is not hidden]
+        upscaling = self.upscaling
+        served = upscaling is not None and self.small_faces in (upscaling.engine, upscaling.finer)
+        return [engine.info for engine in self.engines if served or engine is not self.small_faces]
 
     def forget_old(self) -> None:
         """Drop what was remembered long enough."""
@@ -465,12 +468,10 @@ def open_service(
         Upscaler(opened["upscale"]) if "upscale" in opened else Upscaler(engine=engine, threads=threads)
     )
     small_faces: Engine | None = None
-    default = known_models().get(DEFAULT_UPSCALE)
+    default = known_models().get(DEFAULT_SMALL_FACES)
     if "restore" in opened and default is not None:
-        is_loaded = upscaler.info == default.info
-        small_faces = (
-            upscaler.engine if is_loaded else open_engine(DEFAULT_UPSCALE, engine=engine, threads=threads)
-        )
+        loaded = (one for one in (upscaler.engine, upscaler.finer) if one and one.info == default.info)
+        small_faces = next(loaded, None) or open_engine(DEFAULT_SMALL_FACES, engine=engine, threads=threads)
     return Service(
         settings,
         metrics,

@@ -21,7 +21,9 @@ SUFFIX = ".onnx"
 CATALOG_FILE = "catalog.json"
 DEFAULT_UPSCALE = "sparnet-x8"
 FINER_UPSCALE = "sparnet-x4"
-"""Takes over from the default for larger faces that are sharp."""
+"""Takes over from the default for faces that are larger, smaller or not clean."""
+DEFAULT_SMALL_FACES = FINER_UPSCALE
+"""Enlarges the small faces of photos before they are restored."""
 DEFAULT_RESTORE = "sparnet-hd-light"
 _NOT_INSTALLED = {16: "models/sparnet-x16.onnx"}
 """Models by factor that the repository holds and an installation does not."""
