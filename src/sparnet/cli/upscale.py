@@ -58,7 +58,7 @@ def upscale(
     model: Model = None,
     upscale_factor: Annotated[
         int | None,
-        upscale_factor_option("By how much.", show_default="8, or 4 for bad faces and from 32 px on"),
+        upscale_factor_option("By how much.", show_default="8, or 4 from 32 px on and for bad faces"),
     ] = None,
     compare: Annotated[
         bool, typer.Option("--compare", help="Also write input, bicubic and result side by side.")
@@ -72,7 +72,7 @@ def upscale(
 ) -> None:
     """Enlarge tiny faces, aligned or roughly cropped: 16 x 16 or 32 x 32 px become 128 x 128.
 
-    For whole photos use `sparnet restore`.
+    Noisy, compressed and blurred ones too. For whole photos use `sparnet restore`.
     """
     from sparnet.image import show_path
     from sparnet.upscaling import Upscaler

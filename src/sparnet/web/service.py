@@ -470,8 +470,10 @@ def open_service(
     small_faces: Engine | None = None
     default = known_models().get(DEFAULT_SMALL_FACES)
     if "restore" in opened and default is not None:
-        loaded = (one for one in (upscaler.engine, upscaler.finer) if one and one.info == default.info)
-        small_faces = next(loaded, None) or open_engine(DEFAULT_SMALL_FACES, engine=engine, threads=threads)
+        loaded = [one for one in (upscaler.engine, upscaler.finer) if one is not None]
+        small_faces = next((one for one in loaded if one.info == default.info), None)
+        if small_faces is None:
+            small_faces = open_engine(DEFAULT_SMALL_FACES, engine=engine, threads=threads)
     return Service(
         settings,
         metrics,
