@@ -8,6 +8,7 @@ from PIL import Image as PillowImage
 from sparnet.data.batches import (
     AugmentConfig,
     FaceBatches,
+    Pair,
     Sampler,
     make_lr_up,
     resize_bicubic,
@@ -129,20 +130,24 @@ def test_lr_up_is_the_face_reduced_and_enlarged():
     assert batches().pairs(range(2)).lr_up.shape == (2, 3, 32, 32)
 
 
-def test_degraded_pairs_depend_on_seed_and_index_alone():
-    def pairs(indices):
-        made = FaceBatches(
-            random_faces(),
-            image_size=32,
-            input_size=32,
-            degradation=RELEASE,
-            augment=AugmentConfig(),
-            seed=0,
-            device=torch.device("cpu"),
-        )
-        return made.pairs(indices)
+def degraded_pairs(indices: range, *, degradation: DegradationConfig, input_size: int) -> Pair:
+    made = FaceBatches(
+        random_faces(),
+        image_size=32,
+        input_size=input_size,
+        upscale_factor=4,
+        degradation=degradation,
+        augment=AugmentConfig(),
+        seed=0,
+        device=torch.device("cpu"),
+    )
+    return made.pairs(indices)
 
-    whole, second = pairs(range(8)), pairs(range(4, 8))
+
+def test_degraded_pairs_depend_on_seed_and_index_alone():
+    whole, second = (
+        degraded_pairs(indices, degradation=RELEASE, input_size=32) for indices in (range(8), range(4, 8))
+    )
     assert torch.equal(whole.lr_up[4:], second.lr_up)
     assert torch.equal(whole.hr[4:], second.hr)
     assert not torch.equal(whole.hr, whole.lr_up)
@@ -151,16 +156,7 @@ def test_degraded_pairs_depend_on_seed_and_index_alone():
 def test_degraded_faces_come_at_the_size_that_the_network_reads():
     """Enlarged once, from what was made of the face, and not by way of the original's size."""
     config = DegradationConfig(clean_probability=1.0, lr_size_px=(64, 128), grayscale_probability=0.0)
-    made = FaceBatches(
-        random_faces(),
-        image_size=32,
-        input_size=16,
-        upscale_factor=4,
-        degradation=config,
-        augment=AugmentConfig(),
-        seed=0,
-        device=torch.device("cpu"),
-    ).pairs(range(4))
+    made = degraded_pairs(range(4), degradation=config, input_size=16)
     for hr, lr in zip(made.hr, made.lr_up, strict=True):
         small = resize_by_pillow(hr.permute(1, 2, 0).numpy(), 8, 8)
         assert np.array_equal(lr.permute(1, 2, 0).numpy(), resize_by_pillow(small, 16, 16))
