@@ -32,8 +32,8 @@ _CLEAN_VARIANCE = 5.0
 """Mean square, in grey levels, of what `sparnet-x4` leaves of a clean face of 32 px: 80 of 100 have less."""
 _NOISE_LEFT = 3.0
 """Variance of white noise over what of it the same leaves beyond that, at the size it knows."""
-_WORST_ROOT = 6.0
-"""Root mean square, in grey levels, of what `sparnet-x4` leaves of a face of 16 to 31 px, above which the
+_WORST_VARIANCE = 36.0
+"""Mean square, in grey levels, of what `sparnet-x4` leaves of a face of 16 to 31 px, above which the
 face is too bad for `sparnet-x8`: fewer than 1 in 100 clean ones have more. About there both networks are as
 good as each other for faces with noise and JPEG blocks."""
 
@@ -220,9 +220,7 @@ def _shares_of_bands(
 
     No band is trusted more than a coarser one, since blur takes the finest first.
     """
-    band = (np.hypot.outer(*_frequencies(len(lr))) / _BAND).astype(int).ravel()
-    bands = len(lr) // _BAND
-    has, wanted = (np.bincount(band, _energies(picture).ravel())[:bands] for picture in (lr, made))
+    has, wanted = (_energy_by_band(picture.mean(axis=2)) for picture in (lr, made))
     ratios = np.pad(has / np.maximum(1e-9, wanted), 1, mode="edge")
     ratios = np.convolve(ratios, [0.25, 0.5, 0.25], mode="valid")
     return np.minimum.accumulate(np.clip((ratios - _NOTHING) / (1 - _NOTHING), 0, 1))
@@ -237,17 +235,17 @@ def _shares_without_noise(
     no band of the face can have less than that, which of a sharp face the finest shows.
     """
     left = lr - _resized(made, len(lr))
-    powers = _powers(left) / _powers_of_noise(len(lr))
-    known = _resized(lr, known_px) - _resized(made, known_px)
-    beyond = max(0.0, float(np.square(known).mean()) - _CLEAN_VARIANCE)
+    powers = _energy_by_band(*np.moveaxis(left, 2, 0)) / _noise_by_band(len(lr))
+    beyond = max(0.0, _variance_left(made, _resized(lr, known_px)) - _CLEAN_VARIANCE)
     noise = min(powers[-1], _NOISE_LEFT * beyond / _noise_kept(len(lr), known_px))
     return np.clip(1 - noise / np.maximum(1e-9, powers), 0, 1)
 
 
 @functools.cache
-def _powers_of_noise(side: int) -> Float[np.ndarray, " bands"]:
-    """Return the power of white noise of variance 1 in each band of waves of a picture."""
-    return np.mean([_powers(_white_noise(side, seed)) for seed in range(8)], axis=0)
+def _noise_by_band(side: int) -> Float[np.ndarray, " bands"]:
+    """Return the energy of white noise of variance 1 in each band of waves of a picture."""
+    pictures = [_white_noise(side, seed) for seed in range(8)]
+    return np.mean([_energy_by_band(*np.moveaxis(picture, 2, 0)) for picture in pictures], axis=0)
 
 
 @functools.cache
@@ -260,22 +258,18 @@ def _white_noise(side: int, seed: int) -> Float32[np.ndarray, "side side 3"]:
     return np.random.default_rng(seed).standard_normal((side, side, 3), dtype=np.float32)
 
 
-def _powers(picture: Float32[np.ndarray, "a a 3"]) -> Float[np.ndarray, " bands"]:
-    """Measure the mean energy of a wave, in each band of waves, over the three channels."""
-    band = (np.hypot.outer(*_frequencies(len(picture))) / _BAND).astype(int).ravel()
-    energies = sum(_plane_energies(picture[:, :, channel]) for channel in range(3))
-    counts = np.bincount(band)
-    return (np.bincount(band, np.ravel(energies)) / counts)[: len(picture) // _BAND]
+def _variance_left(made: Float32[np.ndarray, "n n 3"], lr: Float32[np.ndarray, "m m 3"]) -> float:
+    """Return the mean square, in grey levels, of what a network left of a face that it enlarged."""
+    return float(np.square(lr - _resized(made, len(lr))).mean())
 
 
-def _energies(picture: Float32[np.ndarray, "a a 3"]) -> Float[np.ndarray, "b c"]:
-    """Measure the energy of a picture's waves, all channels in one; `_frequencies` tells which they are."""
-    return _plane_energies(picture.mean(axis=2))
-
-
-def _plane_energies(plane: Float32[np.ndarray, "a a"]) -> Float[np.ndarray, "b c"]:
-    mirrored = _mirrored(plane)
-    return np.square(np.abs(np.fft.rfft2(mirrored)) / mirrored.size)
+def _energy_by_band(*planes: Float32[np.ndarray, "a a"]) -> Float[np.ndarray, " bands"]:
+    """Measure the energy of the waves of planes of one size, all together, in each band of waves."""
+    side = len(planes[0])
+    band = (np.hypot.outer(*_frequencies(side)) / _BAND).astype(int).ravel()
+    mirrored = (_mirrored(plane) for plane in planes)
+    energies = sum(np.square(np.abs(np.fft.rfft2(plane)) / plane.size) for plane in mirrored)
+    return np.bincount(band, np.ravel(energies))[: side // _BAND]
 
 
 def _mirrored(plane: Float32[np.ndarray, "a a"]) -> Float32[np.ndarray, "b b"]:
@@ -391,24 +385,24 @@ class Upscaler:
         if not faces:
             return []
         if self.finer is None:
-            made = self.engine.run(np.stack([face.lr_up for face in faces]))
-            return [_end(face, sr, self.info) for face, sr in zip(faces, made, strict=True)]
+            batch = self.engine.run(np.stack([face.lr_up for face in faces]))
+            return [_end(face, sr, self.info) for face, sr in zip(faces, batch, strict=True)]
         info = self.finer.info
-        made = self.finer.run(np.stack([as_known(face.lr, info) for face in faces]))
-        ended, clean = [_end(face, sr, info) for face, sr in zip(faces, made, strict=True)], []
-        for index, (face, sr) in enumerate(zip(faces, made, strict=True)):
+        made = list(self.finer.run(np.stack([as_known(face.lr, info) for face in faces])))
+        infos, faces, clean = [info for _ in faces], list(faces), []
+        for index, face in enumerate(faces):
             if not known_px(self.info) <= len(face.lr) < known_px(info):
                 continue
-            if _left_of(sr, face.lr) <= _WORST_ROOT:
+            if _variance_left(made[index].astype(np.float32), face.lr.astype(np.float32)) <= _WORST_VARIANCE:
                 clean.append(index)
             else:
                 note = f"noisy, compressed or blurred: made by {info.name}, which knows such faces"
-                ended[index] = dataclasses.replace(ended[index], notes=(*face.notes, note))
+                faces[index] = dataclasses.replace(face, notes=(*face.notes, note))
         if clean:
             again = self.engine.run(np.stack([faces[index].lr_up for index in clean]))
             for index, sr in zip(clean, again, strict=True):
-                ended[index] = _end(faces[index], sr, self.info)
-        return ended
+                made[index], infos[index] = sr, self.info
+        return [_end(face, sr, by) for face, sr, by in zip(faces, made, infos, strict=True)]
 
     def upscale(self, face: AnyImage) -> AnyImage:
         """Enlarge one face.
@@ -423,12 +417,6 @@ class Upscaler:
             ImageError: If the face is too small or too large.
         """
         return self.run([self.prepare(face)])[0].sr
-
-
-def _left_of(sr: UInt8[np.ndarray, "n n 3"], lr: UInt8[np.ndarray, "m m 3"]) -> float:
-    """Measure what a network left of a face that it enlarged: root mean square, in grey levels."""
-    left = lr.astype(np.float32) - _resized(sr.astype(np.float32), len(lr))
-    return float(np.sqrt(np.square(left).mean()))
 
 
 def _end(face: PreparedFace, sr: UInt8[np.ndarray, "n n 3"], info: ModelInfo) -> UpscaledFace:

@@ -97,7 +97,7 @@ def test_small_faces_are_enlarged_by_the_engine_that_is_loaded(server, photo, mo
 
 
 def test_attention_maps_are_said_to_be_of_the_model_that_made_them(server, monkeypatch):
-    """Sharp tiny faces are enlarged by another model than the first of its task."""
+    """Tiny faces from 32 px on are enlarged by another model than the first of its task."""
     monkeypatch.setattr(server.service, "attention", lambda *_: ("sparnet-x4", []))
     answer = server.post("/v1/attention", b"any", task="upscale").json()
     assert answer == {"model": "sparnet-x4", "maps": []}
