@@ -5,6 +5,7 @@ A mistake in a recipe is told in one line that names the file, the key and the r
 
 import difflib
 import json
+import re
 import tomllib
 import types
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,17 @@ from sparnet.errors import RecipeError
 
 LARGEST_TOML_BYTES = 1_000_000
 """More is not read; a recipe has a few thousand."""
+_KINDS = {
+    "bool": "true or false",
+    "dict": "a table",
+    "float": "a number",
+    "int": "a whole number",
+    "list": "a list",
+    "model": "a table",
+    "string": "text",
+    "tuple": "a list",
+}
+"""What a value has to be, by pydantic's word for it."""
 
 
 class Config(BaseModel):
@@ -128,9 +140,8 @@ def _explain(model: type[BaseModel], item: Any) -> str:
         case "value_error":
             message = str(item["ctx"]["error"])
             return f"{key}: {message}" if key else message
-        case kind if kind.endswith(("_type", "_from_float", "_parsing")):
-            wanted = kind.removesuffix("_type").removesuffix("_from_float").removesuffix("_parsing")
-            return f"{key} must be {wanted}, got {type(value).__name__} {value!r}"
+        case kind if named := re.fullmatch("([a-z]+)_(type|from_float|parsing|attributes_type)", kind):
+            return f"{key} must be {_KINDS.get(named[1], named[1])}, got {value!r}"
         case _:
             return f"{key}: {item['msg'][:1].lower()}{item['msg'][1:]}, got {value!r}"
 

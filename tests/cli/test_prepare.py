@@ -126,7 +126,7 @@ def test_packs_are_what_training_reads(faces, tmp_path):
     ("arguments", "message"),
     [
         (("--set", "size_pix=32"), "--set: unknown key 'size_pix'; did you mean 'size_px'?"),
-        (("--set", "size_px=big"), "--set: size_px must be int, got str 'big'"),
+        (("--set", "size_px=big"), "--set: size_px must be a whole number, got 'big'"),
         (("--set", "size_px"), "--set size_px: expected key=value"),
     ],
 )

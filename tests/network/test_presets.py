@@ -140,7 +140,7 @@ def test_an_unknown_preset_is_refused_with_those_there_are():
             {"attention": "3d"},
             "n: attention must be one of spatial, channelwise, none, rcan, cbam, got '3d'",
         ),
-        ({"base_channels": "32"}, "n: base_channels must be int, got str '32'"),
+        ({"base_channels": "32"}, "n: base_channels must be a whole number, got '32'"),
         ({"base_chanels": 32}, "n: unknown key 'base_chanels'; did you mean 'base_channels'?"),
         ({"body_units": -1}, "n: body_units: input should be greater than or equal to 0, got -1"),
     ],
