@@ -145,6 +145,20 @@ def test_a_file_named_twice_is_done_once(tmp_path, upscale):
     assert ended.out == f"1 face enlarged to {tmp_path / 'out'}\n"
 
 
+@pytest.mark.parametrize("output", [("-o", ""), ("--output=",)])
+def test_an_empty_word_is_not_taken_for_this_folder(tmp_path, monkeypatch, upscale, output):
+    """As `-o "$OUT"` gives where OUT is not set."""
+    write_image(tmp_path / "a.png", face())
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    ended = upscale(tmp_path / "a.png", *output)
+    assert (ended.code, ended.err) == (
+        2,
+        "sparnet: an argument is empty; is a variable of the shell not set?\n",
+    )
+    assert names(tmp_path) == ["a.png"]
+
+
 def test_a_failure_leaves_no_half_written_file(tmp_path, upscale):
     write_image(tmp_path / "a.png", face())
     (tmp_path / "out" / "a.png").mkdir(parents=True)

@@ -2,6 +2,7 @@
 
 import _thread
 import io
+import re
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -24,6 +25,8 @@ from sparnet.cli.train import train
 from sparnet.cli.upscale import upscale
 from sparnet.errors import SparnetError
 
+WRONG_USE = 2
+"""Exit code of a command that does not say what to do."""
 _SOON_SECONDS = 0.02
 
 app = typer.Typer(
@@ -102,8 +105,12 @@ def run(arguments: Sequence[str] | None) -> None:
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):  # a name that the terminal's encoding has no letters for
                 stream.reconfigure(errors="backslashreplace")
+        words = list(sys.argv[1:] if arguments is None else arguments)
+        if any(re.fullmatch("(--[^=]+=)?", word) for word in words):  # pathlib takes it for this folder
+            sys.stderr.write("sparnet: an argument is empty; is a variable of the shell not set?\n")
+            sys.exit(WRONG_USE)
         with _no_interruption_lost():
-            app(args=None if arguments is None else list(arguments), prog_name="sparnet")
+            app(args=words, prog_name="sparnet")
     except SparnetError as error:
         sys.exit(f"sparnet: {error}")
     except OSError as error:  # results cannot be printed: the disk that takes them is full
