@@ -1,6 +1,7 @@
 """`sparnet reproduce`: whole from nothing, goes on after a stop, refuses what means nothing."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -85,6 +86,7 @@ def test_a_folder_without_faces_is_told_in_one_line(tmp_path, sparnet_cli):
 
 
 def test_a_table_is_made_from_nothing_and_goes_on_after_a_stop(tmp_path, data, sparnet_cli, monkeypatch):
+    shutil.copy(data / "test" / "0.png", data / "train" / "of-both.png")
     results = bicubic_results(data, tmp_path / "results")
     others = [f"--results={row}={results}" for row in ("RCAN", "CBAM", "Wavelet-SRNet", "Baseline", "URDGN")]
     out = tmp_path / "out"
@@ -121,6 +123,9 @@ def test_a_table_is_made_from_nothing_and_goes_on_after_a_stop(tmp_path, data, s
     assert rows["SPARNet"][-1].startswith("trained here: ")
     page = (out / "table1.md").read_text(encoding="utf-8")
     assert "`landmark_auc` was not measured" in page
+    on_both_sides = "1 of the 2 faces of `test` are in the sets to train on as well"
+    assert on_both_sides in page
+    assert on_both_sides in again.err
     assert "equal images for all rows" in page
     numbers = json.loads((out / "table1.json").read_text(encoding="utf-8"))
     by_name = {method["method"]: method for method in numbers["methods"]}

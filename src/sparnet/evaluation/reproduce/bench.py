@@ -156,6 +156,7 @@ class Bench:
                 if name not in rows:
                     raise SparnetError(f"{what} {name}: no such row; have: {', '.join(rows)}")
         remove_leftovers([options.output], recursive=True)
+        self._compared: set[int] = set()
         self._loaded: tuple[str, FaceSet, FaceSet] | None = None
         self._tests: dict[tuple[int | None, int], list[TestFace]] = {}
         self._judges: dict[tuple[int | None, int, tuple[str, ...]], Judge] = {}
@@ -341,6 +342,7 @@ class Bench:
         if given is not None:
             return given, f"given: {given.name}"
         recipe = self.recipe(row, factor)
+        self._note_shared(512 if row.kind == "hd" else 128)
         run = _run_of(recipe, self.options.output / "runs")
         total = recipe.train.total_images
         if not self._finished(run, total):
@@ -348,6 +350,23 @@ class Bench:
         minutes = _spent(run)
         time_taken = "" if minutes is None else f" in {minutes:.1f} minutes"
         return run / MODEL_FILE, f"trained here: {total:,} images{time_taken}"
+
+    def _note_shared(self, family: int) -> None:
+        """Say, once, if faces are both trained and judged on: files that are the same to the bit."""
+        if family in self._compared:
+            return
+        self._compared.add(family)
+        test = self.test_set(family)
+        trained = {digest for folder in self.training_sets(family) for digest in _digests(folder)}
+        judged = _digests(test)
+        shared = sum(digest in trained for digest in judged)
+        if shared:
+            line = (
+                f"{shared} of the {len(judged)} faces of `{test.name}` are in the sets to train on as well: "
+                "their scores say nothing of faces never seen."
+            )
+            self.notice(line)
+            self.note(line)
 
     def _finished(self, run: Path, total: int) -> bool:
         try:
@@ -665,6 +684,10 @@ def _pace_row(name: str) -> Row:
             return Row("SPARNetHD", "hd")
         case _:
             return Row(name, "sparnet", name)
+
+
+def _digests(folder: Path) -> list[bytes]:
+    return [hashlib.sha256(face.encoded).digest() for face in read_faces(folder)]
 
 
 def _people(sets: Sequence[Path]) -> int:
