@@ -572,6 +572,7 @@ def test_wrong_data_is_refused_before_training(tmp_path, faces, values, message)
 
 PROGRAM = """
 import sys
+import time
 from pathlib import Path
 from sparnet.training import loop
 from sparnet.training.recipe import load_recipe
@@ -580,18 +581,25 @@ torch.set_num_threads(1)
 loop.write_results = lambda *_, **__: {"psnr_y": 0.0}
 run = Path(sys.argv[2])
 fabric = loop.open_fabric(load_recipe(Path(sys.argv[1])), devices=int(sys.argv[3]))
+def wait(step):
+    if step["images_seen"] >= int(sys.argv[4]):
+        time.sleep(600)
 print("ready", flush=True)
-outcome = loop.train(load_recipe(Path(sys.argv[1])), run, fabric=fabric, resume=bool(loop.saved_states(run)))
+resume = bool(loop.saved_states(run))
+outcome = loop.train(load_recipe(Path(sys.argv[1])), run, fabric=fabric, resume=resume, progress=wait)
 print(outcome.reason, outcome.images_seen, flush=True)
 """
 
 
-def start(tmp_path: Path, recipe, run: Path, *, devices: int = 1) -> subprocess.Popen:
-    """Run the loop in a process of its own, resuming whatever state there is."""
+def start(tmp_path: Path, recipe, run: Path, *, devices: int = 1, until: int = 10**9) -> subprocess.Popen:
+    """Run the loop in a process of its own, resuming whatever state there is.
+
+    After `until` images it waits to be killed.
+    """
     toml, program = tmp_path / "tiny.toml", tmp_path / "program.py"
     toml.write_text(recipe_to_toml(recipe), encoding="utf-8")
     program.write_text(PROGRAM, encoding="utf-8")
-    command = [sys.executable, str(program), str(toml), str(run), str(devices)]
+    command = [sys.executable, str(program), str(toml), str(run), str(devices), str(until)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
@@ -604,7 +612,7 @@ def test_a_killed_run_ends_where_an_unbroken_one_does(tmp_path, faces):
     train(recipe, tmp_path / "unbroken")
     run = tmp_path / "killed"
     for kill in range(3):
-        process = start(tmp_path, recipe, run)
+        process = start(tmp_path, recipe, run, until=300)
         before = len(_images(run))
         deadline = time.monotonic() + 120
         while _images(run) == [] or len(_images(run)) < before or _newest(run) < 60 * (kill + 1):
