@@ -52,6 +52,11 @@ def test_an_imported_model_is_known_by_name(user_cache, make_variant, add_to_cat
         find_model("mine")
 
 
+def test_an_imported_file_does_not_stand_in_for_a_shipped_one_of_its_name(user_cache, make_variant):
+    make_variant(user_cache / "sparnet-x4.onnx", name="sparnet-x4", upscale_factor=4)
+    assert find_model("sparnet-x4") == SHIPPED_FOLDER / "sparnet-x4.onnx"
+
+
 @pytest.mark.parametrize("name", ["file", "n" * 300])
 def test_a_cache_folder_that_cannot_be_reached_leaves_the_shipped_models(name, tmp_path, monkeypatch):
     (tmp_path / "file").touch()

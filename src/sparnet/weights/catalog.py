@@ -12,7 +12,13 @@ from sparnet.config import Config
 from sparnet.errors import WeightsError
 from sparnet.files import write_whole
 from sparnet.weights.auxiliary import check_sha256
-from sparnet.weights.folders import expand_user, locate_weights_file, user_cache_folder, weights_folders
+from sparnet.weights.folders import (
+    expand_user,
+    locate_weights_file,
+    named_weights_folder,
+    user_cache_folder,
+    weights_folders,
+)
 from sparnet.weights.info import ModelInfo
 from sparnet.weights.seal import check_seal
 
@@ -111,12 +117,14 @@ def known_models() -> dict[str, CatalogEntry]:
 
 
 def locate_model(entry: CatalogEntry) -> Path | None:
-    """Return where a known model's file lies, or None if it is not there."""
-    found = locate_weights_file(entry.file)
-    if found is not None:
-        return found
-    shipped = SHIPPED_FOLDER / entry.file
-    return shipped if shipped.is_file() else None
+    """Return where a known model's file lies, or None if it is not there.
+
+    What was imported under the name of a shipped model does not stand in for it.
+    """
+    if entry not in shipped_models().values():
+        return locate_weights_file(entry.file)
+    folders = [*named_weights_folder(), SHIPPED_FOLDER]
+    return next((path for folder in folders if (path := folder / entry.file).is_file()), None)
 
 
 def find_model(name_or_path: str | Path) -> Path:

@@ -49,16 +49,25 @@ def weights_folders() -> list[Path]:
     Raises:
         WeightsError: If SPARNET_WEIGHTS names no folder.
     """
+    return [*named_weights_folder(), user_cache_folder()]
+
+
+def named_weights_folder() -> list[Path]:
+    """Return the folder that SPARNET_WEIGHTS names, or none where it is not set.
+
+    Raises:
+        WeightsError: If it names no folder.
+    """
     named = os.environ.get(WEIGHTS_VARIABLE)
     if not named:
-        return [user_cache_folder()]
+        return []
     try:
         folder = expand_user(named)
     except WeightsError as error:
         raise WeightsError(f"{WEIGHTS_VARIABLE}={error}; correct or unset it") from None
     if not folder.is_dir():
         raise WeightsError(f"{WEIGHTS_VARIABLE}={named}: no such folder; correct or unset it")
-    return [folder, user_cache_folder()]
+    return [folder]
 
 
 def locate_weights_file(name: str) -> Path | None:
