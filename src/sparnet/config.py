@@ -68,8 +68,10 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise RecipeError(f"{path}: not valid TOML: {error}") from None
     except RecursionError:
         raise RecipeError(f"{path}: not valid TOML: brackets within brackets, too many") from None
-    except ValueError:  # a null character in the name
-        raise RecipeError(f"{str(path)!r}: no such file") from None
+    except ValueError as error:
+        if "\0" in str(path):
+            raise RecipeError(f"{str(path)!r}: no such file") from None
+        raise RecipeError(f"{path}: not valid TOML: {error}") from None  # a number of thousands of digits
 
 
 def parse_config(model: type[ConfigT], values: Mapping[str, Any], *, source: str) -> ConfigT:
@@ -83,9 +85,10 @@ def parse_config(model: type[ConfigT], values: Mapping[str, Any], *, source: str
     Raises:
         RecipeError: With one line for the first mistake and a count of the others.
     """
+    text = _as_json(values, source)
     try:
         # JSON mode, so that an array of the file may fill a tuple while "32" stays a mistake for 32.
-        return model.model_validate_json(json.dumps(values, default=str))
+        return model.model_validate_json(text)
     except ValidationError as error:
         lines = [_explain(model, item) for item in error.errors(include_url=False)]
         more = f" (and {len(lines) - 1} more)" if len(lines) > 1 else ""
@@ -100,7 +103,7 @@ def set_values(values: Mapping[str, Any], assignments: Sequence[str]) -> dict[st
     Raises:
         RecipeError: If an assignment has no `=` or passes through a key that is no table.
     """
-    result = json.loads(json.dumps(values, default=str))
+    result = json.loads(_as_json(values, "--set"))
     for assignment in assignments:
         key, equals, text = assignment.partition("=")
         parts = [part.strip() for part in key.split(".")]
@@ -118,8 +121,15 @@ def set_values(values: Mapping[str, Any], assignments: Sequence[str]) -> dict[st
 def _toml_value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except (tomllib.TOMLDecodeError, RecursionError):
+    except (ValueError, RecursionError):  # a number of thousands of digits among them
         return text
+
+
+def _as_json(values: Mapping[str, Any], source: str) -> str:
+    try:
+        return json.dumps(values, default=str)
+    except ValueError:
+        raise RecipeError(f"{source}: a number has too many digits") from None
 
 
 def _explain(model: type[BaseModel], item: Any) -> str:

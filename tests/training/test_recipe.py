@@ -145,6 +145,28 @@ def test_a_recipe_extends_another(tmp_path):
     assert (recipe.name, recipe.train.total_images, recipe.train.batch_size) == ("child", 7, 4)
 
 
+def test_a_table_changes_the_preset_that_an_extended_recipe_names(tmp_path):
+    named = 'degradation = "paper"\nnetwork = "sparnet-hd-light"'
+    write(tmp_path, GOOD.replace('upscale_factor = 8\nnetwork = "sparnet-light"', named))
+    child = tmp_path / "child.toml"
+    changes = "[network]\nbody_units = 3\n[degradation]\ngrayscale_probability = 0.25\n"
+    child.write_text('extends = "r.toml"\n' + changes, encoding="utf-8")
+    base, recipe = load_recipe(tmp_path / "r.toml"), load_recipe(child)
+    assert recipe.network == base.network.model_copy(update={"body_units": 3})
+    assert base.degradation is not None
+    assert recipe.degradation == base.degradation.model_copy(update={"grayscale_probability": 0.25})
+
+
+def test_a_number_of_thousands_of_digits_is_told_in_one_line(tmp_path):
+    long = "9" * 5000
+    with pytest.raises(RecipeError, match="seed must be a whole number"):
+        load_recipe(write(tmp_path, GOOD), (f"seed={long}",))
+    with pytest.raises(RecipeError, match="not valid TOML: Exceeds the limit"):
+        load_recipe(write(tmp_path, f"seed = {long}\n" + GOOD))
+    with pytest.raises(RecipeError, match="a number has too many digits"):
+        load_recipe(write(tmp_path, f"seed = 0x{long}\n" + GOOD))
+
+
 def test_a_recipe_that_extends_itself_is_refused(tmp_path):
     with pytest.raises(RecipeError, match="extends"):
         load_recipe(write(tmp_path, 'extends = "r.toml"\n' + GOOD))

@@ -211,7 +211,11 @@ def read_extended(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
         return values
     if not isinstance(base, str) or path.resolve() in seen:
         raise RecipeError(f"{path}: extends must be the name of another recipe beside it, got {base!r}")
-    return _merged(read_extended(path.parent / base, (*seen, path.resolve())), values)
+    extended = read_extended(path.parent / base, (*seen, path.resolve()))
+    for key in ("network", "degradation"):
+        if isinstance(name := extended.get(key), str) and isinstance(values.get(key), dict):
+            extended[key] = {"preset": name} if key == "network" else _degradation(name, str(path))
+    return _merged(extended, values)
 
 
 def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
