@@ -159,6 +159,13 @@ def test_an_empty_word_is_not_taken_for_this_folder(tmp_path, monkeypatch, upsca
     assert names(tmp_path) == ["a.png"]
 
 
+@pytest.mark.parametrize("suffix", [("--suffix", ""), ("--suffix=",)])
+def test_a_suffix_may_be_empty(tmp_path, upscale, suffix):
+    write_image(tmp_path / "a.png", face())
+    assert upscale(tmp_path / "a.png", "-o", tmp_path / "out", *suffix).code == 0
+    assert names(tmp_path / "out") == ["a.png"]
+
+
 def test_a_failure_leaves_no_half_written_file(tmp_path, upscale):
     write_image(tmp_path / "a.png", face())
     (tmp_path / "out" / "a.png").mkdir(parents=True)

@@ -91,6 +91,13 @@ def _no_interruption_lost() -> Iterator[None]:
         sys.unraisablehook = before
 
 
+def _is_empty(word: str, after: str) -> bool:
+    """Tell whether a word, or its option's value, is empty and may not be; a path would be this folder."""
+    joined = re.fullmatch("(--[^=]+)=", word)
+    option = joined[1] if joined else after
+    return (joined is not None or not word) and option != "--suffix"
+
+
 def run(arguments: Sequence[str] | None) -> None:
     """Run the command that is asked for; see `sparnet.cli.main`.
 
@@ -106,7 +113,7 @@ def run(arguments: Sequence[str] | None) -> None:
             if isinstance(stream, io.TextIOWrapper):  # a name that the terminal's encoding has no letters for
                 stream.reconfigure(errors="backslashreplace")
         words = list(sys.argv[1:] if arguments is None else arguments)
-        if any(re.fullmatch("(--[^=]+=)?", word) for word in words):  # pathlib takes it for this folder
+        if any(_is_empty(word, after) for after, word in zip(["", *words], words, strict=False)):
             sys.stderr.write("sparnet: an argument is empty; is a variable of the shell not set?\n")
             sys.exit(WRONG_USE)
         with _no_interruption_lost():
