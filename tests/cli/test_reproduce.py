@@ -404,6 +404,24 @@ def test_all_rows_see_as_many_images_as_the_slowest_can(tmp_path, data, monkeypa
     assert first.train.save_every_images <= 60
 
 
+def test_faces_that_are_not_trained_on_are_not_said_to_be(tmp_path, data, monkeypatch):
+    def stops(*_: object) -> None:
+        raise bench.Unfinished
+
+    shutil.copy(data / "test" / "0.png", data / "train" / "of-both.png")
+    write_faces(tmp_path / "others", count=12, px=128)
+    monkeypatch.setattr(bench.Bench, "model", stops)
+    row = next(row for row in EXPERIMENTS["table1"].rows if row.name == "CBAM")
+    told = []
+    for assignments in ((), (f"data.train=['{tmp_path / 'others'}']",)):
+        made = bench.Bench(bench.Options(data=data, output=tmp_path, assignments=assignments), [])
+        with pytest.raises(bench.Unfinished):
+            made.result(row, 8)
+        told.append(made.notes)
+    assert [len(notes) for notes in told] == [1, 0]
+    assert told[0][0].startswith("1 of the 2 faces of `test` are in the sets to train on as well;")
+
+
 def test_each_row_of_table_6_lacks_its_loss(tmp_path):
     write_faces(tmp_path / "data" / "train", count=12, px=512)
     for recipes in ("budget", "release"):

@@ -1,5 +1,6 @@
 """What every table and figure needs: faces, models trained within a budget, and their results."""
 
+import functools
 import hashlib
 import json
 import logging
@@ -28,7 +29,14 @@ from sparnet.network.config import WAVELET_KEYS, NetworkConfig
 from sparnet.network.cost import count_gflop
 from sparnet.network.presets import PRESETS
 from sparnet.training.loop import RECIPE_FILE, load_faces, make_batches, open_fabric, train, validation_of
-from sparnet.training.recipe import Recipe, load_recipe, parse_recipe, read_extended, recipe_to_toml
+from sparnet.training.recipe import (
+    DataConfig,
+    Recipe,
+    load_recipe,
+    parse_recipe,
+    read_extended,
+    recipe_to_toml,
+)
 from sparnet.training.results import MODEL_FILE, SCORES_FILE
 from sparnet.training.state import saved_states
 from sparnet.training.stop import TIME_IS_UP
@@ -156,7 +164,7 @@ class Bench:
                 if name not in rows:
                     raise SparnetError(f"{what} {name}: no such row; have: {', '.join(rows)}")
         remove_leftovers([options.output], recursive=True)
-        self._compared: set[int] = set()
+        self._compared: set[tuple[Any, ...]] = set()
         self._loaded: tuple[str, FaceSet, FaceSet] | None = None
         self._tests: dict[tuple[int | None, int], list[TestFace]] = {}
         self._judges: dict[tuple[int | None, int, tuple[str, ...]], Judge] = {}
@@ -258,7 +266,7 @@ class Bench:
         )
         size = values["network"].get("image_size", PRESETS[values["network"]["preset"]].image_size)
         sets = self.training_sets(128 if row.kind != "hd" else 512)
-        people = _people(sets)
+        people = _people(tuple(sets))
         values["data"] = values["data"] | {"train": [str(path) for path in sets]}
         if values["data"].pop("validation", None) is not None or "holdout_people" in values["data"]:
             values["data"] |= {
@@ -342,7 +350,6 @@ class Bench:
         if given is not None:
             return given, f"given: {given.name}"
         recipe = self.recipe(row, factor)
-        self._note_shared(512 if row.kind == "hd" else 128)
         run = _run_of(recipe, self.options.output / "runs")
         total = recipe.train.total_images
         if not self._finished(run, total):
@@ -351,19 +358,20 @@ class Bench:
         time_taken = "" if minutes is None else f" in {minutes:.1f} minutes"
         return run / MODEL_FILE, f"trained here: {total:,} images{time_taken}"
 
-    def _note_shared(self, family: int) -> None:
+    def _note_shared(self, test: Path, data: DataConfig) -> None:
         """Say, once, if faces are both trained and judged on: files that are the same to the bit."""
-        if family in self._compared:
+        key = (test, data.train, data.terms)
+        if key in self._compared:
             return
-        self._compared.add(family)
-        test = self.test_set(family)
-        trained = {digest for folder in self.training_sets(family) for digest in _digests(folder)}
+        self._compared.add(key)
+        terms = None if data.terms is None else frozenset(data.terms)
+        trained = {digest for folder in data.train for digest in _digests(Path(folder), terms)}
         judged = _digests(test)
         shared = sum(digest in trained for digest in judged)
         if shared:
             line = (
-                f"{shared} of the {len(judged)} faces of `{test.name}` are in the sets to train on as well: "
-                "their scores say nothing of faces never seen."
+                f"{shared} of the {len(judged)} faces of `{test.name}` are in the sets to train on as well; "
+                "scores on such say nothing of faces never seen."
             )
             self.notice(line)
             self.note(line)
@@ -425,6 +433,8 @@ class Bench:
             return Result(row, factor, [named[face.name] for face in faces], f"folder {folder.name}")
         if row.kind is None and row.name not in self.options.models:
             return Result(row, factor, None, f"not run; --results '{row.name}=FOLDER' scores its results")
+        if row.name not in self.options.models:
+            self._note_shared(self.test_set(family), self.recipe(row, factor).data)
         path, origin = self.model(row, factor)
         return self._run(row, factor, path, origin, faces)
 
@@ -686,11 +696,12 @@ def _pace_row(name: str) -> Row:
             return Row(name, "sparnet", name)
 
 
-def _digests(folder: Path) -> list[bytes]:
-    return [hashlib.sha256(face.encoded).digest() for face in read_faces(folder)]
+def _digests(folder: Path, terms: frozenset[str] | None = None) -> list[bytes]:
+    return [hashlib.sha256(face.encoded).digest() for face in read_faces(folder, terms=terms)]
 
 
-def _people(sets: Sequence[Path]) -> int:
+@functools.cache
+def _people(sets: tuple[Path, ...]) -> int:
     return len({face.identity for path in sets for face in read_faces(path)})
 
 
