@@ -323,7 +323,12 @@ def test_what_only_looks_like_blocks_is_left_alone():
     assert without_repeats(blocks)[1] == 1
     assert without_repeats(blocks[1:])[1] == 1
     assert without_repeats(smooth_face(64))[1] == 1
-    assert without_repeats(np.full((64, 64, 3), 7, dtype=np.uint8))[0].shape == (4, 4, 3)
+    flat = np.full((64, 64, 3), 7, dtype=np.uint8)
+    assert without_repeats(flat)[0].shape == (4, 4, 3)
+    flat[-1, -1] = 8
+    assert without_repeats(flat)[1] == 1
+    halves = np.repeat(random_face(2, 60), 30, axis=0)
+    assert without_repeats(halves)[1] == 1, "high blocks, but narrow ones"
 
 
 FACE = sparnet.read_image(EXAMPLES / "face16.png")

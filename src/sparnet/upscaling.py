@@ -152,13 +152,12 @@ def without_repeats(face: AnyImage) -> tuple[AnyImage, int]:
         of the picture is made of such squares, and at least 4 px a side are left; 1 changes nothing.
     """
     rows, columns = face.shape[:2]
-    common = math.gcd(rows, columns)
-    for times in range(min(rows, columns) // SMALLEST_PX, 1, -1):
-        if common % times == 0 and np.array_equal(face[0], face[times - 1]):
-            once = face[::times, ::times]
-            if np.array_equal(once.repeat(times, axis=0).repeat(times, axis=1), face):
-                return once, times
-    return face, 1
+    lines = (face, face.swapaxes(0, 1))
+    edges = [np.flatnonzero((one[1:] != one[:-1]).any(axis=(1, 2))) + 1 for one in lines]
+    common = math.gcd(rows, columns, *np.concatenate(edges).tolist())
+    largest = min(rows, columns) // SMALLEST_PX
+    times = next((times for times in range(largest, 1, -1) if common % times == 0), 1)
+    return face[::times, ::times], times
 
 
 def as_known(face: UInt8[np.ndarray, "s s 3"], info: ModelInfo) -> UInt8[np.ndarray, "i i 3"]:
@@ -365,6 +364,11 @@ class Upscaler:
             WeightsError: If its file is missing or damaged.
         """
         return None if self._finer_info is None else self._open(FINER_UPSCALE)
+
+    def engine_of(self, face: UpscaledFace) -> Engine:
+        """Return the engine that made a face."""
+        finer = self.finer
+        return finer if finer is not None and face.model == finer.info.name else self.engine
 
     def prepare(self, face: Image) -> PreparedFace:
         """See `prepare_face`.

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from sparnet.degradation import Noise, add_noise
 from sparnet.drawing import draw_map, draw_sheet, mean_map
 from sparnet.image import read_image, write_image
 
@@ -32,6 +33,20 @@ def test_a_picture_for_each_map_and_a_sheet_are_written(tmp_path, attention):
     ]
     assert ended.out.splitlines()[-1] == f"3 attention maps of small: {tmp_path / 'out' / 'f_attention.png'}"
     assert "64 px, weights 0." in ended.out
+
+
+def test_maps_are_of_the_network_that_made_the_result(tmp_path, sparnet_cli):
+    """Of the two that share the work of `sparnet upscale`."""
+    clean = read_image(Path(__file__).parents[2] / "examples" / "face16.png")
+    write_image(tmp_path / "clean.png", clean)
+    write_image(tmp_path / "noisy.png", add_noise(clean, Noise(std=20, per_channel=False, seed=0)))
+    told = {}
+    for name in ("clean", "noisy"):
+        ended = sparnet_cli("attention", tmp_path / f"{name}.png", "-o", tmp_path / "out", "--json")
+        told[name] = json.loads(ended.out)
+    assert told["clean"]["model"] == "sparnet-x8"
+    assert told["noisy"]["model"] == "sparnet-x4"
+    assert len(told["noisy"]["units"]) == len(told["clean"]["units"]) + 1, "it has an encoder"
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(512, 512), (300, 200), (24, 16), (8, 8)])

@@ -28,12 +28,10 @@ def attention(
     from sparnet.engine.openvino import OpenvinoEngine
     from sparnet.errors import ImageError
     from sparnet.image import read_image, resize_bicubic, show_path, write_image
-    from sparnet.upscaling import Upscaler, reduce_to_known
+    from sparnet.upscaling import Upscaler, as_known, reduce_to_known
 
     picture = read_image(face)
     upscaler = Upscaler(model)
-    if not isinstance(upscaler.engine, OpenvinoEngine):
-        raise TypeError("attention maps need the OpenVINO engine")
     reduced = reduce_to_known(picture, upscaler.info)
     try:
         prepared = upscaler.prepare(reduced)
@@ -41,9 +39,13 @@ def attention(
         how = "" if reduced is picture else "reduced to what the model knows, "
         raise ImageError(f"{show_path(face)}: {how}{error}") from None
     make_output_folder(output)
-    sr = upscaler.run([prepared])[0].sr
-    maps = [mean_map(one) for one in upscaler.engine.attention_maps(prepared.lr_up[None])]
-    size = upscaler.info.image_size
+    made = upscaler.run([prepared])[0]
+    sr, engine = made.sr, upscaler.engine_of(made)
+    if not isinstance(engine, OpenvinoEngine):
+        raise TypeError("attention maps need the OpenVINO engine")
+    read = as_known(prepared.lr, engine.info)
+    maps = [mean_map(one) for one in engine.attention_maps(read[None])]
+    size = engine.info.image_size
     drawn = [draw_map(one, size=size) for one in maps]
     files = [output / f"{face.stem}_attention_{index:02d}.png" for index in range(1, len(drawn) + 1)]
     for file, one_drawn in zip(files, drawn, strict=True):
@@ -51,10 +53,10 @@ def attention(
     captions = [f"{index}: {one.shape[1]} px" for index, one in enumerate(maps, start=1)]
     result = np.full((size, size, 3), 255, dtype=np.uint8)
     result[prepared.top :, prepared.left :][: len(sr), : sr.shape[1]] = sr  # where the maps have the face
-    shown = [("input", resize_bicubic(prepared.lr_up, size, size)), ("result", result)]
+    shown = [("input", resize_bicubic(read, size, size)), ("result", result)]
     sheet = output / f"{face.stem}_attention.png"
     write_image(sheet, draw_sheet([*shown, *zip(captions, drawn, strict=True)]))
-    for note in prepared.notes:
+    for note in made.notes:
         typer.echo(f"sparnet: {show_path(face)}: {note}", err=True)
     if as_json:
         units = [
@@ -66,9 +68,9 @@ def attention(
             }
             for file, one in zip(files, maps, strict=True)
         ]
-        print_json({"sheet": str(sheet), "model": upscaler.info.name, "units": units})
+        print_json({"sheet": str(sheet), "model": engine.info.name, "units": units})
         return
     if verbose:
         for file, one in zip(files, maps, strict=True):
             typer.echo(f"{show_path(file)}: {one.shape[1]} px, weights {one.min():.3f} to {one.max():.3f}")
-    typer.echo(f"{len(maps)} attention maps of {upscaler.info.name}: {show_path(sheet)}")
+    typer.echo(f"{len(maps)} attention maps of {engine.info.name}: {show_path(sheet)}")

@@ -372,7 +372,7 @@ def _add_work(api: FastAPI, service: Service, desk: Desk) -> None:
     async def attention(
         request: Request,
         picture: PictureField,
-        task: Annotated[Task, Form(description="Which of the two models.")] = Task.RESTORE,
+        task: Annotated[Task, Form(description="What is done to it.")] = Task.RESTORE,
         face: Annotated[
             int, Form(description="Number of the face in a photo.", ge=1, le=_LARGEST_NUMBER)
         ] = 1,

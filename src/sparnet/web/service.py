@@ -145,7 +145,7 @@ class PixelBudget:
 
 
 class Service:
-    """Models kept loaded, one a task, and what is done with them. Used by several threads.
+    """Models kept loaded, and what is done with them. Used by several threads.
 
     Args:
         settings: Limits.
@@ -360,8 +360,7 @@ class Service:
                     photo.pixels if fits else reduce_to_known(photo.pixels, upscaler.info)
                 )
                 with working_for(ticket):
-                    made_by = upscaler.run([face])[0].model
-                engine = next(one for one in self.engines if one.info.name == made_by)
+                    engine = upscaler.engine_of(upscaler.run([face])[0])
                 read: AnyImage = as_known(face.lr, engine.info)
             else:
                 if self.restoring is None:
@@ -441,7 +440,7 @@ def open_service(
     threads: int | None = None,
     detector: str = "mtcnn",
 ) -> Service:
-    """Load the models that a server needs: one that restores and one that enlarges.
+    """Load the models that a server needs: one that restores, and one or two that enlarge.
 
     Args:
         settings: Limits.
