@@ -29,6 +29,8 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="only the first so many faces of both")
     options = parser.parse_args()
     engine = open_engine(options.model, precision="fp32")
+    if engine.info.task != "restore":
+        parser.error(f"{options.model} does not restore")
     chosen = TestSetOptions(upscale_factor=None, size_px=engine.info.image_size, limit=options.limit)
     faces = read_test_set(options.hr, chosen)
     others = [

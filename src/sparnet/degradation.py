@@ -286,7 +286,7 @@ def draw_parameters(
     """Draw what to do to a picture.
 
     The same number of draws is made whatever comes of them, so that a change of one probability
-    leaves everything else of a seed's pictures as it was.
+    leaves everything else of a seed's picture as it was. Only `clean_probability` above 0 draws once more.
 
     Args:
         height: Rows of the picture.

@@ -34,7 +34,7 @@ def test_help_holds_no_brackets_which_would_vanish(command):
 
 def test_a_default_that_is_no_value_is_shown(sparnet_cli):
     shown = " ".join(sparnet_cli("upscale", "--help").out.replace("│", " ").split())
-    assert "[default: (8, or 4 from 32 px on, below 16 px and for bad faces)]" in shown
+    assert "[default: (8, or 4 below 16 px, from 32 px on and if bad)]" in shown
 
 
 def test_the_extra_that_a_command_needs_is_named(sparnet_cli):

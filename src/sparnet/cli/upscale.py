@@ -58,7 +58,7 @@ def upscale(
     model: Model = None,
     upscale_factor: Annotated[
         int | None,
-        upscale_factor_option("By how much.", show_default="8, or 4 from 32 px on, below 16 px and for bad faces"),
+        upscale_factor_option("By how much.", show_default="8, or 4 below 16 px, from 32 px on and if bad"),
     ] = None,
     compare: Annotated[
         bool, typer.Option("--compare", help="Also write input, bicubic and result side by side.")

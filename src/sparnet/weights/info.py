@@ -44,7 +44,7 @@ class ModelInfo(Config):
     upscale_factor: int | None = None
     """The factor it was trained for; None for restoration."""
     blind: bool = False
-    """Whether it was trained on faces with noise, JPEG blocks or blur as well; so are all that restore."""
+    """Whether it was trained on faces with noise, JPEG blocks or blur as well; said of those that enlarge."""
     network: dict[str, Any]
     """The architecture, as the lab half reads it."""
     parameters: int
