@@ -5,8 +5,9 @@ r"""Score trainings that differ in network and seed, and say which networks diff
 
 A run's folder is named ...-NETWORK-SEED. For each network: the mean over its seeds and the scores of each.
 For each against the one named: the mean difference over seeds that both have and over faces, its 95 %
-interval by a bootstrap over faces (whose seeds are averaged first), and the difference in each seed. The
-interval says how sure the faces make it, the seeds how much chance in training does. Needs the lab half.
+interval by a bootstrap over people (the seeds of a face are averaged first), and the difference in each
+seed. The interval says how sure the faces make it, the seeds how much chance in training does. Needs the
+lab half.
 """
 
 import argparse
@@ -46,6 +47,7 @@ def main() -> None:
             limit=options.limit,
         ),
     )
+    people = [face.identity for face in faces]
     judge = Judge(faces, METRICS)
     scores: dict[str, dict[int, dict[str, list[float]]]] = defaultdict(dict)
     for run in options.runs:
@@ -75,7 +77,7 @@ def main() -> None:
             apart = np.array(
                 [np.subtract(seeds[seed][name], scores[options.against][seed][name]) for seed in shared]
             )
-            found = interval(apart.mean(axis=0).tolist(), lambda sample: float(np.mean(sample)))
+            found = interval(apart.mean(axis=0).tolist(), lambda sample: float(np.mean(sample)), people)
             by_seed = "  ".join(
                 f"{seed}: {value:+.4f}" for seed, value in zip(shared, apart.mean(axis=1), strict=True)
             )

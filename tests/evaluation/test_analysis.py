@@ -108,7 +108,7 @@ def test_faces_not_found_are_left_out_of_the_mean():
 
 def test_error_maps_of_a_grey_step_are_its_square():
     """Y of grey g is 16 + 219 g / 255, truncated: 100 and 110 make 101 and 110."""
-    faces = [TestFace("a", flat(100), flat(110), flat(110))]
+    faces = [TestFace("a", "a", flat(100), flat(110), flat(110))]
     maps = error_maps(faces, [flat(110)], [found(template(64))])
     assert maps.faces == 1
     assert np.nanmean(maps.squared_error) == pytest.approx(81.0)
@@ -120,7 +120,7 @@ def test_error_maps_of_a_grey_step_are_its_square():
 def test_psnr_by_region_is_the_closed_form_of_the_region_alone(shared: Path, monkeypatch):
     monkeypatch.setenv("SPARNET_WEIGHTS", str(shared / "models"))
     original = flat(100, 128)
-    faces = [TestFace("a", original, original, original)]
+    faces = [TestFace("a", "a", original, original, original)]
     by_region = RegionPsnr(faces, [template_face(height=128, width=128)])
     worse = original.copy()
     worse[by_region.masks[0]["mouth"]] = 110

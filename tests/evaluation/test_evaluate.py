@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import json
 import math
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,17 @@ def pictures(folder: Path, *, count: int = 4, px: int = 64) -> Path:
         smooth = coarse.resize((px, px), PillowImage.Resampling.BICUBIC)
         write_image(folder / f"face{index}.png", np.array(smooth))
     return folder
+
+
+def write_pack(folder: Path, loose: Path, *, people: list[str]) -> None:
+    """Pack a folder of pictures, saying whom each shows."""
+    folder.mkdir()
+    rows = ["file,shard,source,identity,terms,px"]
+    with tarfile.open(folder / "faces-00.tar", "w") as tar:
+        for path, person in zip(sorted(loose.iterdir()), people, strict=True):
+            tar.add(path, path.name)
+            rows.append(f"{path.name},0,made,{person},public-domain,64")
+    (folder / "index.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
 
 
 def test_bad_faces_are_originals_reduced_and_enlarged_by_pillow(tmp_path):
@@ -173,6 +185,36 @@ def test_an_interval_of_normal_numbers_is_the_textbooks():
     half = 1.96 * np.std(values) / 20
     assert found.low == pytest.approx(np.mean(values) - half, abs=0.03)
     assert found.high == pytest.approx(np.mean(values) + half, abs=0.03)
+
+
+def test_more_pictures_of_the_same_people_make_no_interval_narrower():
+    """Ten equal pictures of each person say no more of other people than one of each does."""
+    once = np.random.default_rng(0).normal(10, 2, 30).tolist()
+    often = np.repeat(once, 10).tolist()
+    people = [str(index) for index in range(30) for _ in range(10)]
+    alone, drawn = interval(once, np.mean), interval(often, np.mean, people)
+    assert drawn.low == pytest.approx(alone.low)
+    assert drawn.high == pytest.approx(alone.high)
+    assert interval(often, np.mean).low > drawn.low + 0.3
+
+
+def test_one_person_has_no_interval():
+    found = interval([1.0, 2.0, 3.0], np.mean, ["x", "x", "x"])
+    assert (found.value, found.median, found.low, found.high) == (2, 2, None, None)
+
+
+def test_people_of_a_pack_are_drawn_and_counted(tmp_path, sparnet_cli):
+    hr = tmp_path / "pack"
+    write_pack(hr, pictures(tmp_path / "loose"), people=["x", "x", "x", "y"])
+    ended = sparnet_cli("evaluate", "--hr", hr, "--sr", tmp_path / "loose", "--json", "-")
+    assert ended.code == 0, ended.err
+    assert json.loads(ended.out)["people"] == 2
+    faces = read_test_set(hr, TestSetOptions())
+    assert [face.identity for face in faces] == ["x", "x", "x", "y"]
+    scored = Judge(faces, ["psnr_y"]).judge("bicubic", [face.lr_up for face in faces])
+    values = scored.per_picture["psnr_y"]
+    ends = sorted((np.mean(values[:3]), values[3]))
+    assert (scored.scores["psnr_y"].low, scored.scores["psnr_y"].high) == pytest.approx(ends)
 
 
 def test_a_paired_comparison_sees_a_small_steady_difference(tmp_path):

@@ -183,6 +183,7 @@ def evaluate(
     report = {
         "hr": str(hr),
         "faces": len(faces),
+        "people": len({face.identity for face in faces}),
         "made": "given by --lr" if lr is not None else options.description,
         "without_face": judge.without_face,
         "fidelity": fidelity,
@@ -232,6 +233,8 @@ def _print_report(
     console.print(
         f"{report['faces']} faces of {report['hr']}: {report['made']}", soft_wrap=True, markup=False
     )
+    if report["people"] < report["faces"]:
+        console.print(f"They show {report['people']} people; intervals draw people, with all their faces.")
     if report["fidelity"]:
         console.print(f"{report['fidelity']:g} of the bad face is mixed into what models make (-w)")
     if report["without_face"]:

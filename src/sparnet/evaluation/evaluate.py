@@ -1,7 +1,6 @@
 """Judge a model, or a folder of results, over a test set."""
 
 import dataclasses
-import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -46,6 +45,8 @@ class MethodScores:
     """By metric."""
     per_picture: dict[str, list[float]]
     """By metric, in the order of the test set; metrics over whole sets have none."""
+    people: tuple[str, ...]
+    """Who each picture shows, whom intervals draw."""
     milliseconds_a_face: float | None = None
     """Median time of the engine for one face, or None where no model was run."""
 
@@ -138,39 +139,54 @@ class Judge:
                 except ValueError as error:
                     raise DataError(f"{method}: {face.name}: {name}: {error}") from None
             advance()
-        scores = {name: _summary(name, values) for name, values in per_picture.items()}
+        people = tuple(face.identity for face in self.faces)
+        scores = {name: _summary(name, values, people) for name, values in per_picture.items()}
         for name, original in self._hr_features.items():
             try:
                 scores[name] = Interval(METRICS[name].summarise(self.loaded[name](list(results)), original))
             except ValueError as error:
                 raise DataError(f"{method}: {name}: {error}") from None
-        return MethodScores(method, scores, per_picture, milliseconds_a_face)
+        return MethodScores(method, scores, per_picture, people, milliseconds_a_face)
 
 
-def interval(values: Sequence[float], summarise: Callable[..., float]) -> Interval:
+def interval(
+    values: Sequence[float], summarise: Callable[..., float], people: Sequence[str] | None = None
+) -> Interval:
     """Summarise numbers of pictures with a 95 % bootstrap interval (percentile, fixed seed).
 
-    Infinite numbers (the PSNR of equal pictures) make an infinite mean and no interval.
+    People are drawn, each with all their pictures, since pictures of one person are alike: the interval
+    is for other people's faces. Infinite numbers (the PSNR of equal pictures) make an infinite mean and
+    no interval, and one person none either.
+
+    Args:
+        values: A number a picture.
+        summarise: Makes the score of such numbers.
+        people: Who each picture shows; by default each shows somebody else.
     """
-    median = float(np.median(values))
-    if len(values) < 2 or not all(math.isfinite(value) for value in values):
+    numbers = np.asarray(values, dtype=np.float64)
+    pictures: dict[str, list[int]] = {}
+    for index in range(len(numbers)):
+        pictures.setdefault(str(index) if people is None else people[index], []).append(index)
+    groups = [np.array(indices) for indices in pictures.values()]
+    median = float(np.median(numbers))
+    if len(groups) < 2 or not np.isfinite(numbers).all():
         return Interval(float(summarise(values)), median)
     if len(set(values)) == 1:
         return Interval(float(summarise(values)), median, float(summarise(values)), float(summarise(values)))
-    drawn = stats.bootstrap(
-        (np.asarray(values),),
-        lambda sample: summarise(sample.tolist()),
+    ends = stats.bootstrap(
+        (np.arange(len(groups)),),
+        lambda drawn: summarise(numbers[np.concatenate([groups[index] for index in drawn])].tolist()),
         vectorized=False,
         n_resamples=RESAMPLES,
         method="percentile",
         rng=np.random.default_rng(0),
     ).confidence_interval
-    return Interval(float(summarise(values)), median, float(drawn.low), float(drawn.high))
+    return Interval(float(summarise(values)), median, float(ends.low), float(ends.high))
 
 
-def _summary(name: str, values: Sequence[float]) -> Interval:
+def _summary(name: str, values: Sequence[float], people: Sequence[str]) -> Interval:
     """Summarise a metric's numbers of pictures; one whose score is not their mean has no median of scores."""
-    found = interval(values, METRICS[name].summarise)
+    found = interval(values, METRICS[name].summarise, people)
     is_mean = METRICS[name].summarise is mean
     return found if is_mean else dataclasses.replace(found, median=None)
 
@@ -189,6 +205,7 @@ def compare(first: MethodScores, second: MethodScores) -> dict[str, Interval]:
         number_name(name): interval(
             [a - b for a, b in zip(values, second.per_picture[name], strict=True)],
             lambda sample: float(np.mean(sample)),
+            first.people,
         )
         for name, values in first.per_picture.items()
     }

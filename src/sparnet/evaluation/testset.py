@@ -21,6 +21,8 @@ class TestFace:
 
     name: str
     """Its file's name without suffix, folders inside the set's before it."""
+    identity: str
+    """Who it shows; the file's name where that is unknown."""
     hr: Image
     """The original."""
     lr: AnyImage
@@ -84,7 +86,9 @@ def read_test_set(hr: Path, options: TestSetOptions, *, lr: Path | None = None) 
     given = None
     if lr is not None:
         given = read_named(lr, originals, what="low-resolution face", left_out=left_out)
-    return [_face(name, original, options, given) for name, original in originals.items()]
+    return [
+        _face(name, faces[name].identity, original, options, given) for name, original in originals.items()
+    ]
 
 
 def left_out_names(hr: Path, limit: int | None) -> frozenset[str]:
@@ -162,7 +166,9 @@ def _frame(picture: AnyImage, options: TestSetOptions, name: str) -> AnyImage:
     return kept if size == cut else resize_bicubic(kept, size, size)
 
 
-def _face(name: str, hr: Image, options: TestSetOptions, given: dict[str, AnyImage] | None) -> TestFace:
+def _face(
+    name: str, identity: str, hr: Image, options: TestSetOptions, given: dict[str, AnyImage] | None
+) -> TestFace:
     size = hr.shape[0]
     if given is not None:
         lr = given[name]
@@ -180,4 +186,4 @@ def _face(name: str, hr: Image, options: TestSetOptions, given: dict[str, AnyIma
             raise DataError(f"{name}: {size} px cannot be reduced by {options.upscale_factor}")
         lr = resize_bicubic(hr, size // options.upscale_factor, size // options.upscale_factor)
     lr_up = lr if lr.shape == hr.shape else resize_bicubic(lr, size, size)
-    return TestFace(name, hr, lr, lr_up)
+    return TestFace(name, identity, hr, lr, lr_up)

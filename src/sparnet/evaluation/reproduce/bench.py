@@ -1,5 +1,6 @@
 """What every table and figure needs: faces, models trained within a budget, and their results."""
 
+import dataclasses
 import functools
 import hashlib
 import json
@@ -527,9 +528,9 @@ class Bench:
             small = [resize_bicubic(face.hr, 32, 32) for face in faces]
         else:
             faces = read_test_set(folder, TestSetOptions(None, 1.0, size, limit=count))
-            return [TestFace(face.name, face.hr, face.hr, face.hr) for face in faces]
+            return [dataclasses.replace(face, lr=face.hr, lr_up=face.hr) for face in faces]
         return [
-            TestFace(face.name, face.hr, lr, resize_bicubic(lr, size, size))
+            dataclasses.replace(face, lr=lr, lr_up=resize_bicubic(lr, size, size))
             for face, lr in zip(faces, small, strict=True)
         ]
 

@@ -266,7 +266,7 @@ def figure7(bench: Bench) -> Report:
             color=OURS,
             marker="o",
             capsize=3,
-            label="ours, 95 % interval over faces",
+            label="ours, 95 % interval",
         )
         printed = [published.TABLE1.get(result.row.name, {}).get("psnr_y", np.nan) for result in results]
         axis.plot(places, printed, "D", color=PAPER, label="paper (Table I)")
@@ -288,7 +288,10 @@ def figure7(bench: Bench) -> Report:
         test=HELEN,
         sizes=[(8, 128)],
     )
-    report.differs.append("Intervals are over faces, not over trainings: differences within them say nothing")
+    report.differs.append(
+        "Intervals are over people (faces, where the set names nobody), not over trainings: "
+        "differences within them say nothing"
+    )
     return report
 
 
