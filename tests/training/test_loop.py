@@ -20,11 +20,12 @@ from sparnet.network.discriminator import MultiScaleDiscriminator
 from sparnet.network.files import load_network
 from sparnet.training import log as training_log
 from sparnet.training import loop
+from sparnet.training import trainee as trainee_module
 from sparnet.training.loop import TrainingDivergedError, train
 from sparnet.training.losses import charbonnier_loss, pixel_loss, squared_loss
 from sparnet.training.recipe import parse_recipe, recipe_to_toml
 from sparnet.training.state import load_newest, saved_states
-from sparnet.training.trainee import discriminator_step, generator_step
+from sparnet.training.trainee import build_trainee, discriminator_step, generator_step
 from sparnet.upscaling import prepare_face
 from tests.training.tiny import NETWORK, step_losses, tiny_recipe, tiny_recipe_of, write_faces
 
@@ -339,6 +340,29 @@ def test_a_run_starts_from_other_weights(tmp_path, faces, first_model):
         train(tiny_recipe_of(faces, other), tmp_path / "third")
 
 
+def test_a_network_with_spectral_norm_starts_as_the_one_whose_weights_it_takes(tmp_path, faces):
+    """Its estimates of the norms are of the weights it takes, not of those that chance gave it."""
+    spectral = {**NETWORK, "spectral_norm": True, "norm": "instance"}
+    train(tiny_recipe_of(faces, {"network": spectral}, total_images=8), tmp_path / "first")
+    path = tmp_path / "first" / "model.onnx"
+    values = {"network": spectral, "initial_weights": str(path)}
+    recipe = tiny_recipe_of(faces, values)
+    trainee = build_trainee(recipe, loop.open_fabric(recipe), notice=lambda _: None)
+    source, x = load_network(path), torch.rand(2, 3, 32, 32) * 2 - 1
+    for network in (trainee.network, trainee.average.network):
+        with torch.no_grad():
+            made, wanted = network.eval()(x), source.eval()(x)
+        # The file's weights were divided by estimates of their norms, these by the norms themselves.
+        torch.testing.assert_close(made, wanted, rtol=0, atol=0.05 * wanted.abs().max().item())
+
+
+def test_weights_that_have_no_spectral_norm_are_refused_where_the_network_has_it(faces, first_model):
+    values = {"network": {**NETWORK, "spectral_norm": True}, "initial_weights": str(first_model)}
+    recipe = tiny_recipe_of(faces, values)
+    with pytest.raises(WeightsError, match=r"was trained without spectral norm: that of .* is 0\.\d+"):
+        build_trainee(recipe, loop.open_fabric(recipe), notice=lambda _: None)
+
+
 def test_a_run_goes_on_without_the_weights_it_began_with(tmp_path, faces, first_model):
     recipe = tiny_recipe_of(faces, {"initial_weights": str(first_model)}, total_images=4)
     train(recipe, tmp_path / "second")
@@ -347,6 +371,25 @@ def test_a_run_goes_on_without_the_weights_it_began_with(tmp_path, faces, first_
     assert train(longer, tmp_path / "second", resume=True).images_seen == 8
     with pytest.raises(WeightsError, match="no such model file"):
         train(longer, tmp_path / "third")
+
+
+@pytest.mark.usefixtures("no_results")
+def test_what_a_run_began_with_stays_in_its_recipe(tmp_path, faces):
+    told = []
+    train(tiny_recipe(faces, total_images=4), tmp_path / "run")
+    other = tiny_recipe_of(faces, {"initial_weights": "no/such/model.onnx"}, total_images=8)
+    train(other, tmp_path / "run", resume=True, notice=told.append)
+    assert read_toml(tmp_path / "run" / "recipe.toml").get("initial_weights") is None
+    assert "initial_weights" not in "".join(told)
+
+
+@pytest.mark.usefixtures("no_results")
+def test_a_run_that_stops_where_it_was_judged_is_judged_once(tmp_path, faces):
+    train(tiny_recipe(faces, total_images=12, evaluate_every_images=4), tmp_path / "whole")
+    train(tiny_recipe(faces, evaluate_every_images=4), tmp_path / "stopped", max_minutes=0.0)
+    for run, wanted in (("whole", [4, 8, 12]), ("stopped", [4])):
+        lines = [json.loads(line) for line in (tmp_path / run / "log.jsonl").read_text().splitlines()]
+        assert [line["images_seen"] for line in lines if line["kind"] == "evaluation"] == wanted
 
 
 def test_a_run_starts_from_the_inner_units_of_a_larger_network(tmp_path, faces, first_model):
@@ -453,6 +496,49 @@ def test_a_run_starts_from_the_discriminators_of_another(tmp_path, faces):
     other = {**values, "initial_discriminators": str(tmp_path / "nowhere")}
     with pytest.raises(WeightsError, match="nowhere: no saved state"):
         train(tiny_recipe_of(faces, {**BLIND, "adversarial": other}), tmp_path / "third")
+
+
+@pytest.mark.usefixtures("no_results")
+def test_damaged_discriminators_are_told_of(tmp_path, faces):
+    train(tiny_recipe_of(faces, {**BLIND, **ADVERSARIAL}), tmp_path / "first")
+    saved_states(tmp_path / "first")[-1].write_bytes(b"x")
+    values = {**ADVERSARIAL["adversarial"], "initial_discriminators": str(tmp_path / "first")}
+    recipe, told = tiny_recipe_of(faces, {**BLIND, "adversarial": values}), []
+    build_trainee(recipe, loop.open_fabric(recipe), notice=told.append)
+    assert len(told) == 1
+    assert "damaged or half-written" in told[0]
+    assert told[0].startswith("initial_discriminators: ")
+    assert told[0].endswith("using the state before it")
+
+
+@pytest.mark.usefixtures("no_results")
+def test_discriminators_that_no_loss_needs_are_not_trained(tmp_path, faces):
+    values = ADVERSARIAL["adversarial"] | {"start_images": 0}
+    values["weights"] = {"perceptual": 0.0, "adversarial": 0.0, "feature_matching": 0.0}
+    recipe = tiny_recipe_of(faces, {**BLIND, "adversarial": values}, total_images=8)
+    assert train(recipe, tmp_path / "run").finished
+    assert final_state(tmp_path / "run").keys() == {"network", "average", "optimizer"}
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    losses = [{key for key in line if key.startswith("loss/")} for line in lines if line["kind"] == "step"]
+    assert losses == [{"loss/generator", "loss/pixel"}] * 2
+
+
+def test_discriminators_begin_alike_whatever_judges_beside_them(faces, monkeypatch):
+    """Rows of Table VI that differ in a loss must not differ in chance as well."""
+
+    class Features(torch.nn.Conv2d):
+        name = "vgg16"
+
+    monkeypatch.setattr(trainee_module, "load_vgg", lambda **_: Features(3, 4, 3))
+    begun = []
+    for perceptual in (0.0, 1.0):
+        values = ADVERSARIAL["adversarial"] | {"weights": {"perceptual": perceptual}}
+        recipe = tiny_recipe_of(faces, {**BLIND, "adversarial": values})
+        trainee = build_trainee(recipe, loop.open_fabric(recipe), notice=lambda _: None)
+        assert (trainee.perceptual is not None) == (perceptual > 0)
+        begun.append(trainee.critic.network.state_dict())
+    for name, tensor in begun[0].items():
+        assert torch.equal(tensor, begun[1][name]), name
 
 
 @pytest.mark.slow

@@ -92,6 +92,14 @@ def test_the_last_states_are_kept_and_older_ones_removed(tmp_path):
     assert KEEP_STATES == 2
 
 
+def test_a_damaged_last_state_does_not_take_the_place_of_one_to_fall_back_on(tmp_path):
+    """A run resumed before it keeps two sound states, as any other does."""
+    for images_seen in (10, 20, 12, 14):
+        save(tmp_path, images_seen)
+    assert [load_newest(tmp_path)[0].images_seen, len(saved_states(tmp_path))] == [14, 2]
+    assert TrainState.load(saved_states(tmp_path)[0]).images_seen == 12
+
+
 @pytest.mark.parametrize("damage", ["cut", "bit", "empty"])
 def test_a_damaged_state_is_refused_and_the_one_before_is_used(tmp_path, damage):
     save(tmp_path, 5)

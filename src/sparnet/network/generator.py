@@ -8,7 +8,8 @@ from typing import Any, TypeVar
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn.utils import parametrizations
+from torch.nn import functional
+from torch.nn.utils import parametrizations, parametrize
 from torch.utils.checkpoint import checkpoint
 
 from sparnet.network.attention import CbamAttention, RcanAttention, SpatialAttention
@@ -351,6 +352,30 @@ def apply_spectral_norm(network: nn.Module, *, leave: Sequence[nn.Module] = ()) 
     for module in list(network.modules()):
         if isinstance(module, nn.Conv2d) and all(module is not one for one in leave):
             parametrizations.spectral_norm(module)
+
+
+@torch.no_grad()
+def settle_spectral_norm(network: nn.Module) -> dict[str, float]:
+    """Take the vectors of every spectral norm from its conv's weight as it is now.
+
+    They follow the weight by one step of power iteration each time they are used in training; after the
+    weight was replaced, they would be those of another for dozens of steps.
+
+    Returns:
+        The spectral norm of each conv's own weight, by the conv's name.
+    """
+    norms: dict[str, float] = {}
+    for name, module in network.named_modules():
+        if not parametrize.is_parametrized(module, "weight"):
+            continue
+        parametrization: Any = module.parametrizations
+        held: Any = parametrization.weight
+        matrix = held.original.double().flatten(1)
+        square, vectors = torch.linalg.eigh(matrix @ matrix.T)  # rising; far fewer rows than columns
+        norms[name] = float(square[-1].clamp(min=0).sqrt())
+        held[0]._u.copy_(vectors[:, -1])
+        held[0]._v.copy_(functional.normalize(matrix.T @ vectors[:, -1], dim=0, eps=held[0].eps))
+    return norms
 
 
 def without_spectral_norm(network: NetworkT) -> NetworkT:

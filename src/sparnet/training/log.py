@@ -56,7 +56,7 @@ class TensorboardLog:
             from torch.utils.tensorboard import SummaryWriter
         except ModuleNotFoundError:
             raise SparnetError("--tensorboard needs a package: pip install tensorboard") from None
-        self._writer: Any = SummaryWriter(str(folder), purge_step=images_seen or None)
+        self._writer: Any = SummaryWriter(str(folder), purge_step=images_seen + 1)
 
     def step(self, images_seen: int, numbers: dict[str, float]) -> None:
         """Write the numbers of a step."""

@@ -1,6 +1,7 @@
 """The training loop, readable top to bottom."""
 
 import contextlib
+import functools
 import logging
 import time
 from collections.abc import Callable, Iterator
@@ -220,6 +221,8 @@ def train(
     if not first:
         notice, progress = _silent, _silent
     before = _check_run(recipe, run, resume=resume)
+    if before is not None:
+        recipe = _as_it_began(recipe, before)
     faces, validation = data or load_data(recipe, notice=notice)
     batches = make_batches(recipe, faces, fabric.device)
     trainee = build_trainee(recipe, fabric, notice=notice, resume=resume)
@@ -261,6 +264,7 @@ def train(
         f"where the network's input stands at {bicubic:.3f} dB (psnr_y)"
     )
 
+    @functools.lru_cache(maxsize=1)  # a run may be stopped right after it was judged
     def evaluate(now: int) -> tuple[float, np.ndarray]:
         sr = judge(trainee.average.network, validation, device=fabric.device)
         psnr = mean_over_pairs(psnr_y, sr, validation.hr)
@@ -371,6 +375,15 @@ def _check_run(recipe: Recipe, run: Path, *, resume: bool) -> Recipe | None:
     return saved
 
 
+def _as_it_began(recipe: Recipe, before: Recipe) -> Recipe:
+    """Keep what a run began with, in which a recipe that it is resumed on has no say any more."""
+    update: dict[str, Any] = {"initial_weights": before.initial_weights}
+    if recipe.adversarial is not None and before.adversarial is not None:
+        first = {"initial_discriminators": before.adversarial.initial_discriminators}
+        update["adversarial"] = recipe.adversarial.model_copy(update=first)
+    return recipe.model_copy(update=update)
+
+
 def _changes(before: Recipe, now: Recipe) -> dict[str, tuple[Any, Any]]:
     """Return by key in what two recipes differ: the value before, and now."""
     old, new = (_flat(recipe.model_dump(mode="json")) for recipe in (before, now))
@@ -387,9 +400,9 @@ def _flat(values: dict[str, Any], table: str = "") -> dict[str, Any]:
 
 def _as_it_is(recipe: Recipe, trainee: Trainee) -> Recipe:
     """Record which network the perceptual loss really uses."""
-    if recipe.adversarial is None or trainee.critic is None or trainee.critic.perceptual is None:
+    if recipe.adversarial is None or trainee.perceptual is None:
         return recipe
-    used = {"perceptual": trainee.critic.perceptual.trunk.name}
+    used = {"perceptual": trainee.perceptual.trunk.name}
     return recipe.model_copy(update={"adversarial": recipe.adversarial.model_copy(update=used)})
 
 

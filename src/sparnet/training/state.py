@@ -29,7 +29,8 @@ class TrainState:
     def save(self, run: Path) -> Path:
         """Write the state into the run's folder: under another name first, then renamed.
 
-        The file ends in the SHA-256 of what is before it. Older states are removed afterwards.
+        The file ends in the SHA-256 of what is before it. Older states are removed afterwards, and later
+        ones, which the run was resumed before since they were damaged.
         """
         buffer = io.BytesIO()
         torch.save({"images_seen": self.images_seen, "modules": self.modules}, buffer)
@@ -38,8 +39,10 @@ class TrainState:
         with replacing(path) as file:
             file.write(content)
             file.write(hashlib.sha256(content).digest())
-        for old in saved_states(run)[:-KEEP_STATES]:
-            old.unlink()
+        upto = [state for state in saved_states(run) if state <= path]
+        for old in saved_states(run):
+            if old not in upto[-KEEP_STATES:]:
+                old.unlink()
         return path
 
     @classmethod

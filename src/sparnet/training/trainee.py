@@ -1,5 +1,6 @@
 """What is trained, and the two steps that train it."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ from sparnet.network.folding import (
     reads_another_size,
     without_folding,
 )
-from sparnet.network.generator import SPARNet
+from sparnet.network.generator import SPARNet, settle_spectral_norm
 from sparnet.network.synced_norm import synchronize_norms
 from sparnet.network.trunks import load_vgg
 from sparnet.training.ema import WeightAverage
@@ -53,25 +54,27 @@ ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 @dataclass
 class Critic:
-    """The discriminators of a run and what judges beside them."""
+    """The discriminators of a run."""
 
     network: MultiScaleDiscriminator
     optimizer: torch.optim.Optimizer
-    perceptual: PerceptualLoss | None
     model: Callable[[Tensor], Any]
     """The network as it is called while it is trained: wrapped for devices and precision."""
 
 
 @dataclass
 class Trainee:
-    """A network in training, its average, its optimiser, and its critic if it has one."""
+    """A network in training, its average, its optimiser, and what judges it beside the pixel loss."""
 
     network: Generator
     average: WeightAverage[Generator]
     optimizer: torch.optim.Optimizer
     model: Callable[[Tensor], Tensor]
     """The network as it is called while it is trained: wrapped for devices and precision."""
+    perceptual: PerceptualLoss | None
+    """None where that loss has no weight."""
     critic: Critic | None
+    """None where no loss needs discriminators."""
 
     def state(self, images_seen: int) -> TrainState:
         """Collect everything that changes."""
@@ -145,33 +148,41 @@ def build_trainee(
     )
     callable_network: Any = torch.compile(network) if recipe.train.compile else network
     model = fabric.setup_module(callable_network)
-    return Trainee(network, average, optimizer, model, _build_critic(recipe, fabric, notice, resume=resume))
+    perceptual = _build_perceptual(recipe, fabric, notice)
+    critic = _build_critic(recipe, fabric, notice, resume=resume)
+    return Trainee(network, average, optimizer, model, perceptual, critic)
+
+
+def _build_perceptual(recipe: Recipe, fabric: Fabric, notice: Callable[[str], None]) -> PerceptualLoss | None:
+    if recipe.adversarial is None or recipe.adversarial.weights.perceptual == 0:
+        return None
+    trunk = load_vgg(prefer=recipe.adversarial.perceptual)
+    notice(f"perceptual loss on {trunk.name} features")
+    return PerceptualLoss(trunk).to(fabric.device)
 
 
 def _build_critic(
     recipe: Recipe, fabric: Fabric, notice: Callable[[str], None], *, resume: bool
 ) -> Critic | None:
     config = recipe.adversarial
-    if config is None:
+    if config is None or config.weights.adversarial + config.weights.feature_matching == 0:
         return None
-    perceptual = None
-    if config.weights.perceptual > 0:
-        trunk = load_vgg(prefer=config.perceptual)
-        notice(f"perceptual loss on {trunk.name} features")
-        perceptual = PerceptualLoss(trunk).to(fabric.device)
+    torch.manual_seed(recipe.seed + 1)  # the same discriminators whatever was made before them
     network = MultiScaleDiscriminator(config.discriminator)
     if config.initial_discriminators is not None and not resume:
-        _take_discriminators(network, Path(config.initial_discriminators))
+        _take_discriminators(network, Path(config.initial_discriminators), notice)
     network = _placed(network, recipe, fabric)
     optimizer = torch.optim.Adam(
         network.parameters(), lr=config.learning_rate, betas=config.betas, fused=True
     )
-    return Critic(network, optimizer, perceptual, fabric.setup_module(network))
+    return Critic(network, optimizer, fabric.setup_module(network))
 
 
-def _take_discriminators(network: MultiScaleDiscriminator, run: Path) -> None:
-    """Copy the discriminators of a run's newest state."""
-    state, _ = load_newest(run)
+def _take_discriminators(network: MultiScaleDiscriminator, run: Path, notice: Callable[[str], None]) -> None:
+    """Copy the discriminators of a run's newest sound state."""
+    state, refused = load_newest(run)
+    for line in refused:
+        notice(f"initial_discriminators: {line}; using the state before it")
     try:
         network.load_state_dict(state.modules["discriminator"])
     except KeyError:
@@ -187,6 +198,10 @@ def _placed(module: ModuleT, recipe: Recipe, fabric: Fabric) -> ModuleT:
     return module.to(fabric.device)
 
 
+_NORMS_APART = 1.5
+"""Largest spectral norm of a conv, or one over it, in a file of a network trained with spectral norm: the
+vectors it was divided by are estimates."""
+_LEAST_NORM = 1e-12
 _PARTS_FROM_0 = {"encoder_skips": "skips.", "refine_channels": "refinement."}
 """What a network may have beyond the one whose weights it takes, and begins without effect."""
 
@@ -200,9 +215,11 @@ def take_weights(network: Generator, name_or_path: str) -> None:
     made of its inner units (`keep_inner_units`), or a larger one around them (`add_outer_units`), or one
     that reads larger or smaller faces begins with all but its first units (`keep_inside`). Skips and a
     refinement that the source does not have stay as they begin, which changes nothing of what it does.
+    A network with spectral norm begins with weights that have such norms: those of one trained with it.
 
     Raises:
-        WeightsError: If there is no such model, or its architecture differs.
+        WeightsError: If there is no such model, its architecture differs, or `network` has spectral norm
+            and the source was trained without.
     """
     source = load_network(name_or_path)
     mine = network.config.model_copy(update={"spectral_norm": False})
@@ -233,6 +250,13 @@ def take_weights(network: Generator, name_or_path: str) -> None:
         for name, buffer in network.named_buffers():
             if name in tensors:
                 buffer.copy_(tensors[name])
+    norms = settle_spectral_norm(network)
+    name = max(norms, key=lambda conv: abs(math.log(max(norms[conv], _LEAST_NORM))), default=None)
+    if name is not None and not 1 / _NORMS_APART <= norms[name] <= _NORMS_APART:
+        raise WeightsError(
+            f"initial_weights {name_or_path} was trained without spectral norm: that of {name} is "
+            f"{norms[name]:.3g}, where the recipe's network makes it 1; set network.spectral_norm = false"
+        )
 
 
 def _scaled(config: NetworkConfig, image_size: int) -> NetworkConfig:
@@ -257,7 +281,7 @@ def generator_step(
         if trainee.network.checkpointing:
             _normalise_weights(trainee.network)
         sr = trainee.model(lr_up)
-        loss, numbers = _judge(trainee.critic, sr, hr, recipe=recipe, fabric=fabric, images_seen=images_seen)
+        loss, numbers = _judge(trainee, sr, hr, recipe=recipe, fabric=fabric, images_seen=images_seen)
         trainee.optimizer.zero_grad(set_to_none=True)
         fabric.backward(loss)
     trainee.optimizer.step()
@@ -274,10 +298,10 @@ def _normalise_weights(network: nn.Module) -> None:
 
 
 def _judge(
-    critic: Critic | None, sr: Tensor, hr: Tensor, *, recipe: Recipe, fabric: Fabric, images_seen: int
+    trainee: Trainee, sr: Tensor, hr: Tensor, *, recipe: Recipe, fabric: Fabric, images_seen: int
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Compute the generator's loss, and the losses it is made of."""
-    if critic is None or recipe.adversarial is None:
+    if recipe.adversarial is None:
         match recipe.train.loss:
             case "charbonnier":
                 loss = charbonnier_loss(sr, hr)
@@ -299,8 +323,8 @@ def _judge(
         losses: GeneratorLosses = generator_losses(
             sr=sr,
             hr=hr,
-            discriminator=critic.network,
-            perceptual=critic.perceptual,
+            discriminator=None if trainee.critic is None else trainee.critic.network,
+            perceptual=trainee.perceptual,
             weights=weights,
             perceptual_crop=perceptual_crop,
             discriminator_crop=discriminator_crop,
