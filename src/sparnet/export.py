@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from sparnet.files import write_whole
 from sparnet.network.build import Generator
+from sparnet.network.bytes import to_bytes, to_signed
 from sparnet.network.fast import fast_form
 from sparnet.network.generator import without_spectral_norm
 from sparnet.weights.info import METADATA_KEY, SCALE_SUFFIX, ModelInfo, dump_info
@@ -41,11 +42,8 @@ class _ByteNetwork(nn.Module):
 
     def forward(self, lr_up: UInt8[Tensor, "n h w 3"]) -> tuple[Tensor, ...]:
         """Return faces clipped and truncated to 8 bits, and the maps."""
-        signed = lr_up.permute(0, 3, 1, 2).float() / 127.5 - 1
-        sr, maps = self.network.forward_with_maps(signed)
-        # Truncation is protocol `sparnet`'s; the thousandth of a grey level lets every byte survive.
-        whole = ((sr + 1) * 127.5 + 1 / 1024).clamp(0, 255).to(torch.uint8)
-        return (whole.permute(0, 2, 3, 1), *maps)
+        sr, maps = self.network.forward_with_maps(to_signed(lr_up.permute(0, 3, 1, 2)))
+        return (to_bytes(sr).permute(0, 2, 3, 1), *maps)
 
 
 def describe(network: Generator, **facts: object) -> ModelInfo:

@@ -43,16 +43,18 @@ def test_degraded_faces_are_the_same_each_time(seed):
     assert not np.array_equal(first.lr_up[seed], first.hr[seed])
 
 
-def test_degraded_faces_of_a_network_that_enlarges_are_of_one_size():
+def test_degraded_faces_of_a_network_that_enlarges_are_as_it_is_trained_on_them():
     faces = random_faces(64)
     config = DegradationConfig(lr_size_px=(64, 128), grayscale_probability=0.0)
-    made = make_validation(faces, image_size=64, upscale_factor=4, degradation=config, framing=1.0)
-    assert made.lr.shape == (3, 16, 16, 3)
-    for index in range(3):
-        wanted = degrade_pair(made.hr[index], np.random.default_rng(index), config, size=16)[1]
-        assert np.array_equal(made.lr[index], wanted)
-        assert np.array_equal(made.lr_up[index], resize_bicubic(wanted, 64, 64))
-        assert np.array_equal(made.at(32)[index], resize_bicubic(wanted, 32, 32))
+    for side in (16, 32, 64):
+        made = make_validation(
+            faces, image_size=64, input_size=side, upscale_factor=4, degradation=config, framing=1.0
+        )
+        assert made.lr.shape == (3, side, side, 3)
+        for index in range(3):
+            wanted = degrade_pair(made.hr[index], np.random.default_rng(index), config, size=side)[1]
+            assert np.array_equal(made.at(side)[index], wanted)
+            assert np.array_equal(made.lr_up[index], resize_bicubic(wanted, 64, 64))
 
 
 def test_it_is_made_as_pillow_makes_it():

@@ -51,6 +51,17 @@ def test_brightness_of_the_primary_colours():
     assert luma_truncated(colours).tolist() == [[81, 144, 40, 235, 16]]
 
 
+def test_a_brightness_that_is_whole_is_not_cut_to_the_one_below():
+    """`65481 R + 128553 G + 24966 B` is a multiple of 255000 for these; in floats some fell short of it."""
+    chance = np.random.default_rng(0)
+    red, green = chance.integers(0, 256, (2, 200_000))
+    colours = np.stack([np.append(red, 6), np.append(green, 140), np.append(red[::-1], 9)], axis=1)
+    exact = colours.astype(np.int64) @ np.array([65481, 128553, 24966])
+    assert exact[-1] % 255_000 == 0
+    found = luma_truncated(colours[None].astype(np.uint8))[0]
+    assert np.array_equal(found, 16 + exact // 255_000)
+
+
 def test_ssim_of_a_gray_step_is_its_luminance_term():
     """No contrast on either side: only (2 a b + c) / (a^2 + b^2 + c) is left, c = (0.01 * 255)^2."""
     a, b, c = 101, 110, 2.55**2

@@ -195,8 +195,8 @@ class FaceBatches:
 def resize_bicubic(pictures: UInt8[Tensor, "n 3 h w"], size: int) -> UInt8[Tensor, "n 3 size size"]:
     """Resize as Pillow's BICUBIC does, on any device: antialiased, rounded to 8 bits.
 
-    On a CPU torch's 8-bit kernel is used; elsewhere floats, rounded. Both stay within one grey
-    level of Pillow.
+    On a CPU torch's 8-bit kernel is used; elsewhere floats, rounded. Both stay within two grey
+    levels of Pillow.
     """
     if pictures.shape[-2:] == (size, size):
         return pictures

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from sparnet.data.faces import Face, decode_face, read_faces
+from sparnet.data.validation import central_square
 from sparnet.degradation import RELEASE, degrade
 from sparnet.errors import DataError
 from sparnet.image import PICTURE_SUFFIXES, AnyImage, Image, read_image, resize_bicubic
@@ -101,7 +102,7 @@ def _after(names: Iterable[str], limit: int | None) -> frozenset[str]:
 
 
 def read_named(
-    folder: Path, wanted: Mapping[str, object], *, what: str, left_out: Collection[str] = ()
+    folder: Path, wanted: Mapping[str, object], *, what: str, left_out: Collection[str] | None = ()
 ) -> dict[str, AnyImage]:
     """Read pictures and pair them by name; neither side may have one that the other lacks.
 
@@ -109,7 +110,7 @@ def read_named(
         folder: The pictures; in folders inside it where the names have folders.
         wanted: Names that must be there.
         what: What the pictures are, for messages.
-        left_out: Names that may be there and are not read.
+        left_out: Names that may be there and are not read; None: any.
 
     Raises:
         DataError: If the names are not the same.
@@ -117,7 +118,7 @@ def read_named(
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
     paths: dict[str, Path] = {}
-    nested = any("/" in name for name in (*wanted, *left_out))
+    nested = any("/" in name for name in (*wanted, *(left_out or ())))
     for path in sorted(folder.rglob("*") if nested else folder.iterdir()):
         if path.suffix.lower() in PICTURE_SUFFIXES and path.is_file():
             name = path.relative_to(folder).with_suffix("").as_posix()
@@ -125,7 +126,7 @@ def read_named(
                 raise DataError(f"{folder}: two pictures are named {name}; which one is meant?")
             paths[name] = path
     missing = [name for name in wanted if name not in paths]
-    extra = [name for name in paths if name not in wanted and name not in left_out]
+    extra = [name for name in paths if name not in wanted and left_out is not None and name not in left_out]
     if missing or extra:
         parts = [
             f"{len(names)} {kind} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
@@ -159,11 +160,9 @@ def _frame(picture: AnyImage, options: TestSetOptions, name: str) -> AnyImage:
     rows, columns = picture.shape[:2]
     if rows != columns:
         raise DataError(f"{name} is {columns} x {rows} px; test faces must be square")
-    cut = round(options.framing * rows)
-    start = (rows - cut) // 2
-    kept = np.ascontiguousarray(picture[start : start + cut, start : start + cut])
-    size = options.size_px or cut
-    return kept if size == cut else resize_bicubic(kept, size, size)
+    kept = central_square(picture, options.framing)
+    size = options.size_px or len(kept)
+    return kept if size == len(kept) else resize_bicubic(kept, size, size)
 
 
 def _face(

@@ -14,7 +14,7 @@ from jaxtyping import Float, UInt8
 from sparnet.errors import SparnetError
 
 # BT.601 luma, 16-235, as MATLAB's rgb2ycbcr.
-_LUMA_WEIGHTS = np.array([65.481, 128.553, 24.966])
+_LUMA_WEIGHTS = np.array([65481.0, 128553.0, 24966.0])  # in thousandths, so that sums are exact
 _LUMA_OFFSET = 16.0
 _PEAK = 255.0
 # Wang et al. 2004; skimage's window then reaches 3.5 sigma: 11 x 11.
@@ -58,7 +58,7 @@ def mean_over_pairs(
 
 def luma(image: UInt8[np.ndarray, "h w 3"]) -> Float[np.ndarray, "h w"]:
     """Return `16 + (65.481 R + 128.553 G + 24.966 B) / 255`, not quantised."""
-    return _LUMA_OFFSET + image @ _LUMA_WEIGHTS / _PEAK
+    return _LUMA_OFFSET + image @ _LUMA_WEIGHTS / (1000 * _PEAK)
 
 
 def psnr_db(first: UInt8[np.ndarray, "*size"], second: UInt8[np.ndarray, "*size"]) -> float:

@@ -22,15 +22,16 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
         if not self.training:
             return super().forward(x)
         wide = x.float()
-        count = x.numel() / x.shape[1]
-        sums = torch.cat([wide.sum((0, 2, 3)), wide.square().sum((0, 2, 3)), wide.new_tensor([count])])
-        total = _SumOverProcesses.apply(sums)  # type: ignore[no-untyped-call]
-        mean, square = total[:-1].div(total[-1]).chunk(2)
-        variance = square - mean.square()
-        self._follow(mean.detach(), variance.detach(), float(total[-1]))
+        own = torch.cat([wide.sum((0, 2, 3)), wide.new_tensor([x.numel() / x.shape[1]])])
+        total = _sum_over_processes(own)
+        count = total[-1]
+        mean = total[:-1] / count
+        # Squares of what is left of the mean: those of the maps themselves would cancel where it is large.
+        centred = wide - mean[:, None, None]
+        variance = _sum_over_processes(centred.square().sum((0, 2, 3))) / count
+        self._follow(mean.detach(), variance.detach(), float(count.detach()))
         scale = (variance + self.eps).rsqrt() * self.weight
-        shift = self.bias - mean * scale
-        return (wide * scale[:, None, None] + shift[:, None, None]).to(x.dtype)
+        return (centred * scale[:, None, None] + self.bias[:, None, None]).to(x.dtype)
 
     @torch.no_grad()
     def _follow(self, mean: Tensor, variance: Tensor, count: float) -> None:
@@ -40,6 +41,10 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
         self.num_batches_tracked += 1
         self.running_mean.lerp_(mean, momentum)
         self.running_var.lerp_(variance * count / max(1.0, count - 1), momentum)
+
+
+def _sum_over_processes(x: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    return _SumOverProcesses.apply(x)  # type: ignore[no-untyped-call, no-any-return]
 
 
 class _SumOverProcesses(torch.autograd.Function):

@@ -144,6 +144,7 @@ def validation_of(recipe: Recipe, judged: FaceSet) -> Validation:
     return make_validation(
         judged,
         image_size=recipe.network.image_size,
+        input_size=recipe.network.reads_px,
         upscale_factor=recipe.upscale_factor or 1,
         degradation=recipe.degradation,
         framing=recipe.data.validation_framing,

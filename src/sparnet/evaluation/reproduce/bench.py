@@ -24,7 +24,7 @@ from sparnet.errors import DataError, ImageError, RecipeError, SparnetError, Wei
 from sparnet.evaluation.evaluate import Judge, MethodScores, run_model
 from sparnet.evaluation.testset import TestFace, TestSetOptions, left_out_names, read_named, read_test_set
 from sparnet.files import remove_leftovers, replacing, write_whole
-from sparnet.image import PICTURE_SUFFIXES, AnyImage, picture_size, read_image, resize_bicubic
+from sparnet.image import AnyImage, picture_size, resize_bicubic
 from sparnet.metrics.registry import METRICS
 from sparnet.network.config import WAVELET_KEYS, NetworkConfig
 from sparnet.network.cost import count_gflop
@@ -305,12 +305,13 @@ class Bench:
                 speeds[name] = self._seconds_an_image(recipe)
             slowest = max(speeds, key=lambda name: speeds[name])
             images = max(1, int(budget * 60 / speeds[slowest]))
-            plan = _read_plan(path)  # another call may have measured meanwhile
-            plan[key] = {"images": images, "slowest": slowest, "seconds_an_image": speeds}
+            plan = _read_plan(path)  # another call may have measured meanwhile, and train by that
+            measured = {"images": images, "slowest": slowest, "seconds_an_image": speeds}
+            chosen = plan.setdefault(key, measured)
             write_whole(path, json.dumps(plan, indent=2) + "\n")
             self.notice(
-                f"budget: {budget:g} minutes are {images} images for the slowest network ({slowest}); "
-                "every row sees as many"
+                f"budget: {budget:g} minutes are {chosen['images']} images for the slowest network "
+                f"({chosen['slowest']}); every row sees as many"
             )
         return int(plan[key]["images"])
 
@@ -393,7 +394,7 @@ class Bench:
         noted, first = time.monotonic(), -1
 
         def note_time(images: int, speed: float) -> None:
-            # Time in steps alone: reading faces, judging and exporting are the same for all rows.
+            # From the first step on, judging in between included; reading faces and exporting are left out.
             minutes = before + images / speed / 60
             write_whole(run / TIME_FILE, json.dumps({"minutes": minutes}) + "\n")
 
@@ -500,7 +501,7 @@ class Bench:
                 made.append([face.lr_up for face in faces])
                 origins.append("Pillow")
             elif folder is not None:
-                made.append(_by_name(folder, faces))
+                made.append(_results(folder, faces))
                 origins.append(f"folder {folder.name}")
             elif row.kind is None and row.name not in self.options.models:
                 made.append([])
@@ -620,13 +621,10 @@ class Bench:
         )
 
 
-def _by_name(folder: Path, faces: Sequence[TestFace]) -> list[AnyImage]:
+def _results(folder: Path, faces: Sequence[TestFace]) -> list[AnyImage]:
     """Read the results of some faces out of a folder that may have more."""
-    paths = {path.stem: path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES}
-    missing = [face.name for face in faces if face.name not in paths]
-    if missing:
-        raise DataError(f"{folder}: no result for {missing[0]}")
-    pictures = [read_image(paths[face.name]) for face in faces]
+    found = read_named(folder, {face.name: face for face in faces}, what="result", left_out=None)
+    pictures = list(found.values())
     for face, picture in zip(faces, pictures, strict=True):
         if picture.shape != face.hr.shape:
             raise DataError(
