@@ -297,6 +297,25 @@ def test_faces_are_chosen(options, restored):
     assert sum(engine.batches) == len(restored)
 
 
+@pytest.mark.parametrize(("given", "wanted"), [(None, 20), (0, 12), (11.5, 12), (15, 15), (60, 20)])
+def test_smaller_faces_are_looked_for_where_they_are_asked_for(monkeypatch, given, wanted):
+    """The less `min_face_px` is, the more faces are found."""
+    looked_for = []
+
+    def remember(_, *, min_face_px, threads):
+        looked_for.append(min_face_px)
+        return StubDetector([])
+
+    monkeypatch.setattr(restoration, "open_detector", remember)
+    Restorer(StubEngine(lighter), min_face_px=given)
+    assert looked_for == [wanted]
+
+
+def test_a_picture_in_which_nothing_can_be_is_no_aligned_face():
+    with pytest.raises(ImageError, match="3 x 3 px is too small: expected an aligned face of at least 4 px"):
+        Restorer(StubEngine(lighter), aligned=True).restore(noise()[:3, :3].copy())
+
+
 @pytest.mark.parametrize("numbers", [iter([1, 3]), range(1, 4, 2)], ids=["iterator", "range"])
 def test_numbers_may_be_whatever_gives_them(numbers):
     with_numbers = restorer(numbers=numbers)

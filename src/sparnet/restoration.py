@@ -32,6 +32,7 @@ from sparnet.faces.paste import face_mask, paste_all
 from sparnet.faces.select import Chosen, select_faces
 from sparnet.image import Image, Photo, check_image, read_photo, resize_bicubic, show_path
 from sparnet.small_faces import SHARE_OF_SQUARE, SMALL_FACE_PX, SmallFaceEnlarger
+from sparnet.upscaling import SMALLEST_PX
 from sparnet.weights.catalog import DEFAULT_RESTORE, DEFAULT_SMALL_FACES, known_models
 
 LARGEST_FACTOR = 8
@@ -136,7 +137,8 @@ class Restorer:
             looked for: `detector` and what chooses among faces have no say.
         only_center_face: Whether only the face nearest to the middle is restored.
         max_faces: How many faces of a photo at most, the largest; None for all.
-        min_face_px: Smaller faces are left as they are.
+        min_face_px: Smaller faces are left as they are. MTCNN and YuNet look for faces from 20 px on, or from
+            this, 12 px at the least, where it is less; in a tiny picture for smaller ones as well.
         numbers: The faces wanted, from 1, the largest first; None for all.
         color_match: How much of the difference in tone between a restored face and the photo is
             undone, 0 (none) to 1.
@@ -167,7 +169,7 @@ class Restorer:
         aligned: bool = False,
         only_center_face: bool = False,
         max_faces: int | None = None,
-        min_face_px: int | float = 0,
+        min_face_px: int | float | None = None,
         numbers: Iterable[int] | None = None,
         color_match: int | float = 0.7,
         identity: Similarity | None = None,
@@ -186,7 +188,7 @@ class Restorer:
                 f"upscale_factor must be a whole number from 1 to {LARGEST_FACTOR}, got {upscale_factor}"
             )
         for name, value in (("min_face_px", min_face_px), ("small_face_px", small_face_px)):
-            if not 0 <= value < math.inf:
+            if value is not None and not 0 <= value < math.inf:
                 raise ValueError(f"{name} must be a number from 0 on, got {value}")
         if aligned and upscale_factor != 1:
             raise ValueError("an aligned face is as large as the model makes it: upscale_factor must be 1")
@@ -206,7 +208,7 @@ class Restorer:
         self.aligned = aligned
         self.only_center_face = only_center_face
         self.max_faces = max_faces
-        self.min_face_px = _plain(min_face_px)
+        self.min_face_px = None if min_face_px is None else _plain(min_face_px)
         self.numbers = numbers
         self.color_match = _plain(color_match)
         self.identity = identity
@@ -230,7 +232,7 @@ class Restorer:
         self._detector: Detector | None = None
         if not aligned:
             least, usual = _DETECTED_PX
-            wanted = max(least, min(usual, int(min_face_px) or usual))
+            wanted = usual if min_face_px is None else max(least, min(usual, int(min_face_px)))
             if isinstance(detector, str | Path):
                 detector = open_detector(detector, min_face_px=wanted, threads=threads)
             self._detector = detector
@@ -402,10 +404,14 @@ class Restorer:
 
     def _begin_face(self, photo: Photo) -> "_Work":
         height, width = photo.pixels.shape[:2]
+        if min(height, width) < SMALLEST_PX:
+            raise ImageError(
+                f"{width} x {height} px is too small: expected an aligned face of at least {SMALLEST_PX} px"
+            )
         if height != width:
             raise ImageError(
                 f"{width} x {height} px is not square: expected an aligned face; "
-                "faces of a photo are found without --aligned (aligned=True)"
+                "faces of a photo are found where it is not said to be aligned"
             )
         face = Face((0.0, 0.0, float(width), float(height)), 1.0, template(width))
         return _Work(photo, [Chosen(1, face)], {}, {}, None)
@@ -417,7 +423,7 @@ class Restorer:
             faces,
             (width, height),
             numbers=self.numbers,
-            min_face_px=self.min_face_px,
+            min_face_px=self.min_face_px or 0,
             only_center_face=self.only_center_face,
             max_faces=self.max_faces,
         )
@@ -835,5 +841,5 @@ def _check_default(model: str | Path) -> None:
     restoring = ", ".join(name for name, entry in known.items() if entry.info.task == "restore")
     raise WeightsError(
         f"the model {DEFAULT_RESTORE} is not here; models that restore photos: {restoring or 'none'}; "
-        "name one of them, or any model file, with -m"
+        "name one of them, or any model file"
     )

@@ -380,6 +380,26 @@ class Upscaler:
         check_image(face, name="face")
         return prepare_face(face, self.info, finer=self._finer_info)
 
+    def prepare_reduced(self, face: Image) -> PreparedFace:
+        """Prepare a face of any size: one larger than the result is first reduced to what a network knows.
+
+        Raises:
+            ImageError: If the face is too small to hold anything.
+            TypeError, ValueError: If it is no array of 8 bits, H x W x 3.
+        """
+        check_image(face, name="face")
+        height, width = face.shape[:2]
+        if max(height, width) <= self.info.image_size:
+            return self.prepare(face)
+        reduced = reduce_to_known(face, self._finer_info or self.info)
+        how = f"{width} x {height} px, reduced to {reduced.shape[1]} x {reduced.shape[0]}"
+        try:
+            prepared = self.prepare(reduced)
+        except ImageError as error:
+            raise ImageError(f"{how}: {error}") from None
+        note = f"{how} px: a square with little but the face is expected"
+        return dataclasses.replace(prepared, notes=(note,))
+
     def run(self, faces: Sequence[PreparedFace]) -> list[UpscaledFace]:
         """Enlarge prepared faces, in one batch for each network.
 

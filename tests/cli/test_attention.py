@@ -8,7 +8,7 @@ import pytest
 
 from sparnet.degradation import Noise, add_noise
 from sparnet.drawing import draw_map, draw_sheet, mean_map
-from sparnet.image import read_image, write_image
+from sparnet.image import read_image, resize_bicubic, write_image
 
 
 @pytest.fixture
@@ -40,22 +40,26 @@ def test_maps_are_of_the_network_that_made_the_result(tmp_path, sparnet_cli):
     clean = read_image(Path(__file__).parents[2] / "examples" / "face16.png")
     write_image(tmp_path / "clean.png", clean)
     write_image(tmp_path / "noisy.png", add_noise(clean, Noise(std=20, per_channel=False, seed=0)))
+    write_image(tmp_path / "large.png", resize_bicubic(clean, 64, 64))
     told = {}
-    for name in ("clean", "noisy"):
+    for name in ("clean", "noisy", "large"):
         ended = sparnet_cli("attention", tmp_path / f"{name}.png", "-o", tmp_path / "out", "--json")
         told[name] = json.loads(ended.out)
     assert told["clean"]["model"] == "sparnet-x8"
     assert told["noisy"]["model"] == "sparnet-x4"
+    assert told["large"]["model"] == "sparnet-x4", "as for sparnet upscale, from 32 px on"
     assert len(told["noisy"]["units"]) == len(told["clean"]["units"]) + 1, "it has an encoder"
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(512, 512), (300, 200), (24, 16), (8, 8)])
+@pytest.mark.parametrize(("rows", "columns"), [(16, 16), (512, 512), (300, 200), (24, 16), (8, 8)])
 def test_a_face_of_any_size_is_taken(tmp_path, attention, rows, columns):
     write_image(tmp_path / "f.png", face(rows, columns))
     ended = attention(tmp_path / "f.png", "-o", tmp_path / "out", "--json")
     assert ended.code == 0
     assert len(json.loads(ended.out)["units"]) == 3
-    assert (ended.err == "") == (rows == columns > 8), "what is unusual is said"
+    assert (ended.err == "") == (rows == columns == 16), "what is unusual is said"
+    if max(rows, columns) > 128:
+        assert f"{columns} x {rows} px, reduced to " in ended.err, "of the picture that was given"
 
 
 def test_the_result_lies_in_the_sheet_where_the_input_and_the_maps_have_the_face(tmp_path, attention):
@@ -103,6 +107,20 @@ def test_a_model_without_attention_is_told(tmp_path, sparnet_cli):
     ended = sparnet_cli("attention", tmp_path / "f.png", "-o", tmp_path, "-m", tmp_path / "plain.onnx")
     assert (ended.code, len(ended.errors)) == (1, 1)
     assert "plain.onnx: the model has no attention maps" in ended.err
+
+
+def test_a_network_that_restores_is_looked_into_at_the_face_of_a_photo(tmp_path, sparnet_cli):
+    photo = Path(__file__).parents[2] / "examples" / "faces" / "0.webp"
+    ended = sparnet_cli("attention", photo, "-o", tmp_path, "-m", "sparnet-hd-light", "--json")
+    assert (ended.code, ended.err) == (0, "")
+    told = json.loads(ended.out)
+    assert told["model"] == "sparnet-hd-light"
+    assert [unit["size_px"] for unit in told["units"]] == [64, 32, 16, 16, 32, 64, 128]
+    assert read_image(Path(told["units"][0]["file"])).shape == (256, 256, 3)
+    write_image(tmp_path / "gray.png", np.full((200, 200, 3), 128, np.uint8))
+    ended = sparnet_cli("attention", tmp_path / "gray.png", "-o", tmp_path / "out", "-m", "sparnet-hd-light")
+    assert (ended.code, ended.err) == (1, f"sparnet: {tmp_path / 'gray.png'}: no face found\n")
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_maps_of_a_real_face_follow_the_face(tmp_path, real_faces, sparnet_cli):

@@ -25,6 +25,11 @@ def manifest(folder: Path) -> dict[str, dict[str, object]]:
     return {record["file"]: record for record in map(json.loads, lines)}
 
 
+def manifest_line(folder: Path, file: str) -> str:
+    lines = (folder / MANIFEST).read_text(encoding="utf-8").splitlines()
+    return next(line for line in lines if f'"file": "{file}"' in line)
+
+
 @pytest.fixture
 def faces(tmp_path: Path) -> Path:
     folder = tmp_path / "faces"
@@ -52,6 +57,24 @@ def test_the_manifest_says_how_to_make_the_same_bytes_again(faces, tmp_path):
         parameters = DegradationParameters.model_validate_json(json.dumps(record["parameters"]))
         again = apply_degradation(read_image(str(record["source"])), parameters)
         np.testing.assert_array_equal(again, read_image(tmp_path / "bad" / file))
+
+
+def test_a_later_call_adds_to_what_the_manifest_says(faces, tmp_path):
+    run(faces / "anna.png", faces / "bert.jpg", "-o", tmp_path / "bad", "--preset", "paper")
+    (tmp_path / "bad" / "bert.png").unlink()
+    with (tmp_path / "bad" / MANIFEST).open("a", encoding="utf-8") as file:
+        file.write("cut short {\n[1]\n")
+    first = manifest_line(tmp_path / "bad", "anna.png")
+    run(faces / "zoë.webp", "-o", tmp_path / "bad", "--seed", 3)
+    records = manifest(tmp_path / "bad")
+    assert list(records) == ["anna.png", "zoë.png"], "of the one that is gone nothing is said"
+    assert manifest_line(tmp_path / "bad", "anna.png") == first
+    assert [(one["seed"], one["preset"]) for one in records.values()] == [(0, "paper"), (3, "release")]
+    run(faces / "anna.png", "-o", tmp_path / "bad")
+    assert {name: one["preset"] for name, one in manifest(tmp_path / "bad").items()} == {
+        "zoë.png": "release",
+        "anna.png": "release",
+    }
 
 
 def test_a_pictures_chance_depends_on_its_name_and_the_seed_alone(faces, tmp_path):

@@ -487,7 +487,7 @@ def test_a_missing_default_model_is_one_line(photos, sparnet_cli, tmp_path, monk
     assert ended.code == 1
     assert ended.errors == [
         "sparnet: the model sparnet-hd-light is not here; models that restore photos: none; "
-        "name one of them, or any model file, with -m"
+        "name one of them, or any model file"
     ]
     assert not (tmp_path / "out").exists()
 

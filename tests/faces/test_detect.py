@@ -198,6 +198,14 @@ def test_an_empty_picture_has_no_face(mtcnn):
     assert mtcnn.detect(np.zeros((0, 10, 3), np.uint8)) == []
 
 
+@pytest.mark.parametrize("shape", [(1, 3000), (3000, 1), (7, 2000), (1, 1), (3, 5)])
+def test_a_strip_in_which_no_face_can_be_is_not_made_huge(mtcnn, yunet, shape):
+    picture = np.random.default_rng(0).integers(0, 256, (*shape, 3), dtype=np.uint8)
+    assert max(detect._fit(picture, mtcnn.max_pixels).shape[:2]) <= 12 * max(shape)
+    for detector in (mtcnn, yunet):
+        assert detector.detect(picture) == []
+
+
 def test_scanning_in_strips_changes_no_number(mtcnn, monkeypatch):
     level = noise(75, 60)
     monkeypatch.setattr(detect, "_SCAN_SCORE", 0.0)

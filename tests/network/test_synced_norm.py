@@ -13,8 +13,8 @@ def test_on_one_process_it_is_batch_norm(monkeypatch, mean, std):
     monkeypatch.setattr(torch.distributed, "all_reduce", lambda _: None)
     torch.manual_seed(0)
     plain = nn.Sequential(nn.BatchNorm2d(3))
-    nn.init.uniform_(plain[0].weight)
-    nn.init.uniform_(plain[0].bias)
+    for parameter in plain.parameters():
+        nn.init.uniform_(parameter)
     synced = nn.Sequential(nn.BatchNorm2d(3))
     synced.load_state_dict(plain.state_dict())
     synchronize_norms(synced)
@@ -27,5 +27,6 @@ def test_on_one_process_it_is_batch_norm(monkeypatch, mean, std):
         (result * weights).sum().backward()
     torch.testing.assert_close(results[1], results[0], rtol=0, atol=2e-3)  # 200 / 0.05 roundings of float32
     torch.testing.assert_close(y.grad, x.grad, rtol=0, atol=2e-3 / std)
-    torch.testing.assert_close(synced[0].running_var, plain[0].running_var, rtol=1e-3, atol=1e-6)
-    torch.testing.assert_close(synced[0].running_mean, plain[0].running_mean)
+    buffers, wanted = dict(synced.named_buffers()), dict(plain.named_buffers())
+    torch.testing.assert_close(buffers["0.running_var"], wanted["0.running_var"], rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(buffers["0.running_mean"], wanted["0.running_mean"])

@@ -375,7 +375,7 @@ def test_a_run_goes_on_without_the_weights_it_began_with(tmp_path, faces, first_
 
 @pytest.mark.usefixtures("no_results")
 def test_what_a_run_began_with_stays_in_its_recipe(tmp_path, faces):
-    told = []
+    told: list[str] = []
     train(tiny_recipe(faces, total_images=4), tmp_path / "run")
     other = tiny_recipe_of(faces, {"initial_weights": "no/such/model.onnx"}, total_images=8)
     train(other, tmp_path / "run", resume=True, notice=told.append)
@@ -503,7 +503,8 @@ def test_damaged_discriminators_are_told_of(tmp_path, faces):
     train(tiny_recipe_of(faces, {**BLIND, **ADVERSARIAL}), tmp_path / "first")
     saved_states(tmp_path / "first")[-1].write_bytes(b"x")
     values = {**ADVERSARIAL["adversarial"], "initial_discriminators": str(tmp_path / "first")}
-    recipe, told = tiny_recipe_of(faces, {**BLIND, "adversarial": values}), []
+    told: list[str] = []
+    recipe = tiny_recipe_of(faces, {**BLIND, "adversarial": values})
     build_trainee(recipe, loop.open_fabric(recipe), notice=told.append)
     assert len(told) == 1
     assert "damaged or half-written" in told[0]
@@ -536,6 +537,7 @@ def test_discriminators_begin_alike_whatever_judges_beside_them(faces, monkeypat
         recipe = tiny_recipe_of(faces, {**BLIND, "adversarial": values})
         trainee = build_trainee(recipe, loop.open_fabric(recipe), notice=lambda _: None)
         assert (trainee.perceptual is not None) == (perceptual > 0)
+        assert trainee.critic is not None
         begun.append(trainee.critic.network.state_dict())
     for name, tensor in begun[0].items():
         assert torch.equal(tensor, begun[1][name]), name

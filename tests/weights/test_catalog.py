@@ -73,7 +73,7 @@ def test_what_is_not_there_is_told(user_cache, tmp_path):
         find_model(tmp_path / "nix.onnx")
     with pytest.raises(WeightsError, match=r"^~nosuchuser/m\.onnx: no such user"):
         find_model("~nosuchuser/m.onnx")
-    with pytest.raises(WeightsError, match=r"name the file models/sparnet-x16\.onnx with -m"):
+    with pytest.raises(WeightsError, match=r"name its file, models/sparnet-x16\.onnx, as"):
         model_for_factor(16)
     assert (Path(__file__).parents[2] / "models" / "sparnet-x16.onnx").is_file()
     with pytest.raises(WeightsError, match=r"enlarges x16; have: sparnet-x4 \(x4\), sparnet-x8 \(x8\)"):

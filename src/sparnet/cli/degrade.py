@@ -42,6 +42,8 @@ def degrade(
     """Make bad photos of good ones: blur, downsample, noise, JPEG, enlarge (Eq. 14).
 
     Writes a PNG of the same size for each picture, and degradations.jsonl with what was done to it.
+
+    What an earlier call wrote there of other pictures stays while they are in the folder.
     """
     from sparnet.degradation import DEGRADATIONS, degrade_with_parameters
     from sparnet.errors import ImageError
@@ -66,6 +68,8 @@ def degrade(
                     {
                         "source": str(job.source),
                         "file": job.target.relative_to(output).as_posix(),
+                        "seed": seed,
+                        "preset": preset.value,
                         "parameters": parameters.model_dump(mode="json"),
                     }
                 )
@@ -89,7 +93,23 @@ def _generator(seed: int, name: str) -> "np.random.Generator":
 
 
 def _write_manifest(path: Path, records: Sequence[dict[str, Any]]) -> None:
-    """Write one JSON object a line; the file appears whole or not at all."""
+    """Write one JSON object a line, after those of other pictures that are there; whole or not at all."""
     from sparnet.files import write_whole
 
-    write_whole(path, "".join(json.dumps(record) + "\n" for record in records))
+    made = {record["file"] for record in records}
+    before = [record for record in _read_manifest(path) if record["file"] not in made]
+    kept = [record for record in before if (path.parent / record["file"]).is_file()]
+    write_whole(path, "".join(json.dumps(record) + "\n" for record in [*kept, *records]))
+
+
+def _read_manifest(path: Path) -> list[dict[str, Any]]:
+    """Read what an earlier call wrote; lines that say of no picture what was done to it are left out."""
+    records = []
+    for line in path.read_bytes().splitlines() if path.is_file() else []:
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict) and isinstance(record.get("file"), str):
+            records.append(record)
+    return records

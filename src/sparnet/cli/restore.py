@@ -67,11 +67,16 @@ def restore(
         ),
     ] = None,
     min_face_px: Annotated[
-        float,
+        float | None,
         typer.Option(
-            "--min-face", metavar="PX", min=0, callback=finite, help="Leave smaller faces as they are."
+            "--min-face",
+            metavar="PX",
+            min=0,
+            callback=finite,
+            help="Leave smaller faces as they are; below 20, look for smaller ones as well.",
+            show_default="20, less in tiny pictures",
         ),
-    ] = 0,
+    ] = None,
     faces: Annotated[
         str | None,
         typer.Option(metavar="1,3", help="Only these, as --draw-boxes numbers them.", show_default=False),
@@ -156,7 +161,7 @@ def restore(
     if aligned:
         given = {
             "--upscale-factor": upscale_factor != 1, "--only-center-face": only_center_face,
-            "--max-faces": max_faces is not None, "--min-face": min_face_px > 0,
+            "--max-faces": max_faces is not None, "--min-face": min_face_px is not None,
             "--faces": faces is not None, "--draw-boxes": draw_boxes, "--detector": detector != "mtcnn",
         }  # fmt: skip
         for option in (option for option, is_given in given.items() if is_given):

@@ -58,7 +58,10 @@ def upscale(
     model: Model = None,
     upscale_factor: Annotated[
         int | None,
-        upscale_factor_option("By how much.", show_default="8, or 4 below 16 px, from 32 px on and if bad"),
+        upscale_factor_option(
+            "The network for faces of 32, 16 or 8 px; results have 128 px.",
+            show_default="8, or 4 below 16 px, from 32 px on and if bad",
+        ),
     ] = None,
     compare: Annotated[
         bool, typer.Option("--compare", help="Also write input, bicubic and result side by side.")

@@ -93,6 +93,8 @@ _MIRRORED_POINTS = [1, 0, 2, 4, 3]
 # A photo whose shorter side is below this is enlarged to it. Of 200 crops of CelebA reduced to
 # 16 px, 0 are found as they are, 88 % at 96 px, and no more at 240 px.
 _MIN_SIDE_PX = 96
+_MOST_ENLARGED = 12.0
+"""A strip of fewer px than 1/12 of the former shows no face, and would become huge."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -413,7 +415,7 @@ def _infer(stage: openvino.CompiledModel, pictures: UInt8[np.ndarray, "n h w 3"]
 def _fit(image: UInt8[np.ndarray, "h w 3"], max_pixels: int) -> UInt8[np.ndarray, "a b 3"]:
     """Enlarge a tiny photo and reduce a huge one; the photo itself where neither is needed."""
     height, width = image.shape[:2]
-    factor = max(1.0, _MIN_SIDE_PX / min(height, width))
+    factor = min(_MOST_ENLARGED, max(1.0, _MIN_SIDE_PX / min(height, width)))
     factor = min(factor, (max_pixels / (height * width)) ** 0.5)
     return _resize(image, (max(1, round(width * factor)), max(1, round(height * factor))))
 

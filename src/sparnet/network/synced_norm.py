@@ -44,7 +44,7 @@ class SyncedBatchNorm2d(nn.BatchNorm2d):
 
 
 def _sum_over_processes(x: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
-    return _SumOverProcesses.apply(x)  # type: ignore[no-untyped-call, no-any-return]
+    return _SumOverProcesses.apply(x)  # type: ignore[no-untyped-call]
 
 
 class _SumOverProcesses(torch.autograd.Function):

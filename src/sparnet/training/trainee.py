@@ -1,6 +1,5 @@
 """What is trained, and the two steps that train it."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -201,7 +200,6 @@ def _placed(module: ModuleT, recipe: Recipe, fabric: Fabric) -> ModuleT:
 _NORMS_APART = 1.5
 """Largest spectral norm of a conv, or one over it, in a file of a network trained with spectral norm: the
 vectors it was divided by are estimates."""
-_LEAST_NORM = 1e-12
 _PARTS_FROM_0 = {"encoder_skips": "skips.", "refine_channels": "refinement."}
 """What a network may have beyond the one whose weights it takes, and begins without effect."""
 
@@ -251,11 +249,11 @@ def take_weights(network: Generator, name_or_path: str) -> None:
             if name in tensors:
                 buffer.copy_(tensors[name])
     norms = settle_spectral_norm(network)
-    name = max(norms, key=lambda conv: abs(math.log(max(norms[conv], _LEAST_NORM))), default=None)
-    if name is not None and not 1 / _NORMS_APART <= norms[name] <= _NORMS_APART:
+    others = [conv for conv, norm in norms.items() if not 1 / _NORMS_APART <= norm <= _NORMS_APART]
+    if others:
         raise WeightsError(
-            f"initial_weights {name_or_path} was trained without spectral norm: that of {name} is "
-            f"{norms[name]:.3g}, where the recipe's network makes it 1; set network.spectral_norm = false"
+            f"initial_weights {name_or_path} was trained without spectral norm: that of {others[0]} is "
+            f"{norms[others[0]]:.2g}, which the recipe's network makes 1; set network.spectral_norm = false"
         )
 
 

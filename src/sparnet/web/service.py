@@ -28,7 +28,7 @@ from sparnet.image import (
 )
 from sparnet.image.formats import WRITABLE_SUFFIXES
 from sparnet.restoration import RestoredPhoto, Restorer, mix
-from sparnet.upscaling import Upscaler, as_known, reduce_to_known
+from sparnet.upscaling import Upscaler, as_known
 from sparnet.web.batching import BatchingEngine, Memory, Stopped, Ticket, working_for
 from sparnet.web.metrics import Metrics
 from sparnet.web.settings import Settings
@@ -355,10 +355,7 @@ class Service:
         with self._decoded(data, 1, ticket) as photo:
             if task == "upscale":
                 upscaler = self._upscaler()
-                fits = max(photo.pixels.shape[:2]) <= upscaler.info.image_size
-                face = upscaler.prepare(
-                    photo.pixels if fits else reduce_to_known(photo.pixels, upscaler.info)
-                )
+                face = upscaler.prepare_reduced(photo.pixels)
                 with working_for(ticket):
                     engine = upscaler.engine_of(upscaler.run([face])[0])
                 read: AnyImage = as_known(face.lr, engine.info)

@@ -173,7 +173,7 @@ def model_for_factor(upscale_factor: int) -> str:
         f"{name} (x{e.info.upscale_factor})" for name, e in known.items() if e.info.upscale_factor
     )
     beside = _NOT_INSTALLED.get(upscale_factor)
-    remedy = "Train one (sparnet train) and name its file with -m"
+    remedy = "Name another factor, or the file of a model that does"
     if beside is not None:
-        remedy = f"The repository has one: name the file {beside} with -m"
+        remedy = f"The repository has one: name its file, {beside}, as the model"
     raise WeightsError(f"no model enlarges x{upscale_factor}; have: {have or 'none'}. {remedy}")
