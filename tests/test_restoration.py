@@ -304,7 +304,7 @@ def test_smaller_faces_are_looked_for_where_they_are_asked_for(monkeypatch, give
 
     def remember(_, *, min_face_px, threads):
         looked_for.append(min_face_px)
-        return StubDetector([])
+        return StubDetector()
 
     monkeypatch.setattr(restoration, "open_detector", remember)
     Restorer(StubEngine(lighter), min_face_px=given)

@@ -195,7 +195,10 @@ def test_more_pictures_of_the_same_people_make_no_interval_narrower():
     alone, drawn = interval(once, np.mean), interval(often, np.mean, people)
     assert drawn.low == pytest.approx(alone.low)
     assert drawn.high == pytest.approx(alone.high)
-    assert interval(often, np.mean).low == pytest.approx(alone.low + 0.5, abs=0.2), "by pictures it is"
+    by_pictures = interval(often, np.mean)
+    assert by_pictures.low is not None
+    assert drawn.low is not None
+    assert by_pictures.low > drawn.low + 0.3
 
 
 def test_one_person_has_no_interval():
