@@ -7,7 +7,8 @@ r"""Take a finished run's model into the package: scored on a test set, describe
         --hr ../shared/faces/faces512-test --metrics lpips_alex,identity_cosine,psnr_y
 
 Copies the run's resolved recipe and log beside the model cards, in docs/runs/NAME/. With --mix the weights
-are the mean of the run's and another model's, which makes an adversarial training gentler. With --int8 a
+are the mean of the run's and another model's, which makes an adversarial training gentler. With
+--settle-norms the statistics of batch norms are taken anew for the weights that are shipped. With --int8 a
 second model, NAME-int8, is made in 8-bit integers, calibrated on the faces of that folder. That one, and
 with --beside the model itself, goes to models/, which an installation does not copy. A model that is
 shipped already is written and scored again, with what it says of itself, by
@@ -22,16 +23,21 @@ from pathlib import Path
 
 import openvino
 import torch
+from torch.optim.swa_utils import update_bn
 
+from sparnet.config import read_toml
 from sparnet.engine.openvino import OpenvinoEngine
 from sparnet.evaluation.evaluate import Judge, run_model
 from sparnet.evaluation.testset import TestFace, TestSetOptions, read_test_set
 from sparnet.export import export_onnx, rewrite_info
 from sparnet.network.build import Generator
+from sparnet.network.bytes import to_signed
 from sparnet.network.files import read_model_file
 from sparnet.network.folding import even_squares
 from sparnet.network.generator import SPARNet
 from sparnet.quantization import CALIBRATION_FACES, export_int8
+from sparnet.training.loop import RECIPE_FILE, load_faces, make_batches
+from sparnet.training.recipe import parse_recipe
 from sparnet.training.trainee import take_weights
 from sparnet.weights.catalog import SHIPPED_FOLDER, SUFFIX, describe_file, read_catalog, write_catalog
 from sparnet.weights.info import ModelInfo, Score
@@ -131,6 +137,21 @@ def mix_in(network: Generator, path: Path, share: float) -> None:
             tensor.copy_((1 - share) * tensor.double() + share * theirs[name].double())
 
 
+def settle_norms(network: Generator, run: Path, images: int) -> None:
+    """Take the statistics of batch norms anew, over what the run trained on.
+
+    Those of averaged weights are the trained network's, of its last few batches.
+
+    Source:
+        Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization", 2018.
+    """
+    recipe = parse_recipe(read_toml(run / RECIPE_FILE), source=str(run / RECIPE_FILE))
+    faces, _ = load_faces(recipe)
+    batches = make_batches(recipe, faces, torch.device("cpu"))
+    parts = (range(begin, min(begin + 32, images)) for begin in range(0, images, 32))
+    update_bn((to_signed(batches.pairs(part).lr_up) for part in parts), network)
+
+
 def main() -> None:
     """Ship a model."""
     parser = argparse.ArgumentParser(
@@ -150,6 +171,9 @@ def main() -> None:
     )
     parser.add_argument("--mix", type=Path, help="model that the run began with, to be mixed in")
     parser.add_argument("--share", type=float, default=0.5, help="of the model of --mix in the weights")
+    parser.add_argument(
+        "--settle-norms", type=int, metavar="IMAGES", help="take batch norms anew over so many"
+    )
     parser.add_argument("--even-squares", action="store_true", help="see sparnet.network.folding")
     parser.add_argument("--int8", type=Path, help="originals to calibrate a second file of integers on")
     parser.add_argument("--weights", choices=("fp16", "int8"), default="int8", help="how they are stored")
@@ -162,6 +186,8 @@ def main() -> None:
         network, found = read_model_file(options.run / "model.onnx")
         if options.mix is not None:
             mix_in(network, options.mix, options.share)
+        if options.settle_norms is not None:
+            settle_norms(network, options.run, options.settle_norms)
         if options.even_squares and isinstance(network, SPARNet):
             even_squares(network)
         changes = {"license": options.license, "trained_on": options.trained_on, "recipe": options.recipe}
