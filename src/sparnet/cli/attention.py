@@ -10,9 +10,8 @@ from sparnet.cli.batch import make_output_folder, print_json
 from sparnet.cli.options import AsJson, Model, OutputFolder, Verbose
 
 if TYPE_CHECKING:
-    from sparnet.engine import Engine as SomeEngine
+    from sparnet.engine import Engine
     from sparnet.image import AnyImage, Image
-
 
 LARGEST_PX = 256
 """Side of the pictures drawn, px, at most: sheets of networks for 512 px would be huge."""
@@ -22,7 +21,7 @@ LARGEST_PX = 256
 class Looked:
     """What a network read, and made of it."""
 
-    engine: "SomeEngine"
+    engine: "Engine"
     """The network."""
     read: "AnyImage"
     """The face as it read it."""
@@ -96,7 +95,7 @@ def attention(
     typer.echo(f"{len(maps)} attention maps of {engine.info.name}: {show_path(sheet)}")
 
 
-def _at_an_upscaled_face(picture: "Image", named: "SomeEngine | None") -> Looked:
+def _at_an_upscaled_face(picture: "Image", named: "Engine | None") -> Looked:
     import numpy as np
 
     from sparnet.upscaling import Upscaler, as_known
@@ -111,7 +110,7 @@ def _at_an_upscaled_face(picture: "Image", named: "SomeEngine | None") -> Looked
     return Looked(engine, as_known(prepared.lr, engine.info), result, made.notes)
 
 
-def _at_a_restored_face(picture: "Image", engine: "SomeEngine") -> Looked:
+def _at_a_restored_face(picture: "Image", engine: "Engine") -> Looked:
     from sparnet.errors import NoFaceFound
     from sparnet.faces.align import align
     from sparnet.faces.detect import open_detector
