@@ -91,7 +91,10 @@ def restore(
         ),
     ] = False,
     identity: Annotated[
-        bool, typer.Option("--identity", help="Also measure how alike each face and the restored one are.")
+        bool,
+        typer.Option(
+            "--identity", help="Also measure how alike each face stays (needs a file: docs/metrics.md)."
+        ),
     ] = False,
     suffix: Annotated[str, typer.Option(help="Added to the names of photos.")] = "",
     extension: Annotated[
