@@ -54,6 +54,23 @@ def write_whole(path: Path, content: bytes | str) -> None:
         file.write(content.encode() if isinstance(content, str) else content)
 
 
+def read_json_lines(path: Path) -> list[Any]:
+    """Read a file of one JSON value a line; there are none where there is no file.
+
+    Lines that are no JSON, as the last of a program that was killed, are left out.
+
+    Raises:
+        OSError: If the file cannot be read.
+    """
+    values = []
+    for line in path.read_bytes().splitlines() if path.exists() else []:
+        try:
+            values.append(json.loads(line))
+        except ValueError:
+            continue
+    return values
+
+
 def remove_leftovers(folders: Iterable[Path], *, recursive: bool = False) -> int:
     """Remove what processes that were killed had begun to write; return how many files that were.
 

@@ -208,7 +208,7 @@ class Restorer:
         self.aligned = aligned
         self.only_center_face = only_center_face
         self.max_faces = max_faces
-        self.min_face_px = None if min_face_px is None else _plain(min_face_px)
+        self.min_face_px = _plain(min_face_px)
         self.numbers = numbers
         self.color_match = _plain(color_match)
         self.identity = identity
@@ -828,7 +828,7 @@ def _resize(face: UInt8[np.ndarray, "a a 3"], size: int) -> UInt8[np.ndarray, "r
     return cv2.resize(face, (size, size), interpolation=method)
 
 
-def _plain(number: int | float) -> Any:
+def _plain(number: int | float | None) -> Any:
     """Return a number of NumPy as one of Python, which can be written as JSON."""
     return number.item() if isinstance(number, np.generic) else number
 

@@ -764,7 +764,7 @@ def test_a_full_disk_is_told_of_with_the_name_of_the_run(tmp_path, faces, monkey
     run = tmp_path / "run"
     run.mkdir()
     (run / "log.jsonl").symlink_to("/dev/full")
-    monkeypatch.setattr(training_log, "_read_lines", lambda _: [])  # the device never ends
+    monkeypatch.setattr(training_log, "read_json_lines", lambda _: [])  # the device never ends
     monkeypatch.setattr(training_log, "write_whole", lambda *_: None)  # it would take the device's place
     with pytest.raises(SparnetError, match=r"run: cannot be written \(No space left on device\)"):
         train(tiny_recipe(faces), run)

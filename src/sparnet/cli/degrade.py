@@ -94,22 +94,15 @@ def _generator(seed: int, name: str) -> "np.random.Generator":
 
 def _write_manifest(path: Path, records: Sequence[dict[str, Any]]) -> None:
     """Write one JSON object a line, after those of other pictures that are there; whole or not at all."""
-    from sparnet.files import write_whole
+    from sparnet.files import read_json_lines, write_whole
 
     made = {record["file"] for record in records}
-    before = [record for record in _read_manifest(path) if record["file"] not in made]
-    kept = [record for record in before if (path.parent / record["file"]).is_file()]
+    kept = [
+        record
+        for record in read_json_lines(path)
+        if isinstance(record, dict)
+        and isinstance(file := record.get("file"), str)
+        and file not in made
+        and (path.parent / file).is_file()
+    ]
     write_whole(path, "".join(json.dumps(record) + "\n" for record in [*kept, *records]))
-
-
-def _read_manifest(path: Path) -> list[dict[str, Any]]:
-    """Read what an earlier call wrote; lines that say of no picture what was done to it are left out."""
-    records = []
-    for line in path.read_bytes().splitlines() if path.is_file() else []:
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(record, dict) and isinstance(record.get("file"), str):
-            records.append(record)
-    return records

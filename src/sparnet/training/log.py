@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 
 from sparnet.data.validation import Validation
 from sparnet.errors import SparnetError
-from sparnet.files import write_whole
+from sparnet.files import read_json_lines, write_whole
 
 
 class RunLog:
@@ -23,7 +23,7 @@ class RunLog:
 
     def __init__(self, path: Path, *, images_seen: int) -> None:
         self.path = path
-        kept = [line for line in _read_lines(path) if line["images_seen"] <= images_seen]
+        kept = [line for line in read_json_lines(path) if line["images_seen"] <= images_seen]
         write_whole(path, "".join(json.dumps(line) + "\n" for line in kept))
         self._file = path.open("a", encoding="utf-8", buffering=1)
 
@@ -85,16 +85,3 @@ def face_strip(
     times = hr.shape[0] // validation.lr.shape[1]
     lr = validation.lr[index].repeat(times, axis=0).repeat(times, axis=1)
     return np.concatenate([lr, validation.lr_up[index], sr[index], hr], axis=1)
-
-
-def _read_lines(path: Path) -> list[dict[str, Any]]:
-    """Read whole lines; one cut short by a crash is dropped."""
-    if not path.exists():
-        return []
-    lines = []
-    for text in path.read_text(encoding="utf-8").splitlines():
-        try:
-            lines.append(json.loads(text))
-        except json.JSONDecodeError:
-            continue
-    return lines

@@ -40,6 +40,11 @@ class LossWeights(Config):
     perceptual: float = Field(default=1.0, ge=0)
     """Weight of the perceptual loss."""
 
+    @property
+    def needs_discriminators(self) -> bool:
+        """Whether a loss that discriminators compute has a weight."""
+        return self.adversarial > 0 or self.feature_matching > 0
+
 
 def pixel_loss(sr: Float[Tensor, "n c h w"], hr: Float[Tensor, "n c h w"]) -> Float[Tensor, ""]:
     """Return `mean |sr - hr|`.
@@ -265,7 +270,7 @@ def generator_losses(
         ValueError: If what a loss needs is None.
     """
     adversarial = feature_matching = None
-    if weights.adversarial > 0 or weights.feature_matching > 0:
+    if weights.needs_discriminators:
         if discriminator is None:
             raise ValueError("the adversarial and feature matching losses need a discriminator")
         rows, columns = discriminator_crop

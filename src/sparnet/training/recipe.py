@@ -172,7 +172,7 @@ class Recipe(Config):
         if self.adversarial is not None:
             weights = self.adversarial.weights
             first = weights.pixel + weights.perceptual
-            if first + weights.adversarial + weights.feature_matching == 0:
+            if first == 0 and not weights.needs_discriminators:
                 raise ValueError("adversarial.weights are all 0: there is nothing to train on")
             if self.adversarial.start_images > 0 and first == 0:
                 raise ValueError(

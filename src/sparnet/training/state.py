@@ -39,10 +39,11 @@ class TrainState:
         with replacing(path) as file:
             file.write(content)
             file.write(hashlib.sha256(content).digest())
-        upto = [state for state in saved_states(run) if state <= path]
-        for old in saved_states(run):
-            if old not in upto[-KEEP_STATES:]:
-                old.unlink()
+        states = saved_states(run)
+        kept = [state for state in states if state <= path][-KEEP_STATES:]
+        for state in states:
+            if state not in kept:
+                state.unlink()
         return path
 
     @classmethod

@@ -164,7 +164,7 @@ def _build_critic(
     recipe: Recipe, fabric: Fabric, notice: Callable[[str], None], *, resume: bool
 ) -> Critic | None:
     config = recipe.adversarial
-    if config is None or config.weights.adversarial + config.weights.feature_matching == 0:
+    if config is None or not config.weights.needs_discriminators:
         return None
     torch.manual_seed(recipe.seed + 1)  # the same discriminators whatever was made before them
     network = MultiScaleDiscriminator(config.discriminator)
