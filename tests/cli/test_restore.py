@@ -100,8 +100,16 @@ def test_a_photo_without_a_face_is_copied_to_the_byte_and_told_of(photos, restor
     ended = restore(photos / "bert.webp", "-o", tmp_path / "out")
     assert ended.code == 0
     assert (tmp_path / "out" / "bert.webp").read_bytes() == (photos / "bert.webp").read_bytes()
-    assert ended.errors == [f"sparnet: {photos / 'bert.webp'}: no face found; copied as it is"]
+    assert ended.errors == [
+        f"sparnet: {photos / 'bert.webp'}: no face found; copied as it is",
+        "sparnet: faces smaller than 20 px are looked for with --min-face 12",
+    ]
     assert ended.out.startswith("1 photo with 0 faces restored")
+
+
+def test_who_has_said_how_small_faces_may_be_is_not_told_how(photos, restore, tmp_path):
+    ended = restore(photos, "-o", tmp_path / "out", "--min-face", "12")
+    assert ended.errors == [f"sparnet: {photos / 'bert.webp'}: no face found; copied as it is"]
 
 
 def test_a_photo_without_a_face_keeps_its_pixels_in_another_format(photos, restore, tmp_path):
@@ -395,7 +403,7 @@ def test_bad_files_are_named_in_one_line_each_and_the_others_are_done(photos, re
     ended = restore(photos, photos / "gone.png", "-o", tmp_path / "out")
     assert ended.code == 1
     assert names(tmp_path / "out") == ["anna.png", "bert.webp", "zoë und max.tif"]
-    failures = [line for line in ended.errors if "no face found" not in line]
+    failures = [line for line in ended.errors if f"{photos}" in line and "no face found" not in line]
     assert len(failures) == 4
     for name in ("gone.png", "cut.png", "empty.jpg", "text.png"):
         assert sum(f"{name}: " in line for line in failures) == 1

@@ -251,6 +251,8 @@ def restore(
     if verbose and not as_json:
         _tell_photos(batch)
     batch.tell_notes()
+    if min_face_px is None and any(not entry["faces"] for entry in batch.done):
+        typer.echo("sparnet: faces smaller than 20 px are looked for with --min-face 12", err=True)
     if (existing or left) and not as_json:
         typer.echo(f"{len(existing) + len(left)} there already, left alone")
     if videos and not photos:  # each has said what became of it
