@@ -740,8 +740,17 @@ def test_sigterm_saves_and_stops(tmp_path, faces):
     assert f"SIGTERM {_newest(run)}" in output
 
 
-def test_two_processes_train_as_one_does(tmp_path, faces, no_results):
-    recipe = tiny_recipe(faces, batch_size=4, total_images=16, evaluate_every_images=8)
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {**BLIND, **ADVERSARIAL},
+        {**ADVERSARIAL, "network": {**NETWORK, "spectral_norm": True, "norm": "instance"}},
+    ],
+    ids=["pixel", "adversarial, blind", "adversarial, spectral norm"],
+)
+def test_two_processes_train_as_one_does(tmp_path, faces, values, no_results):
+    recipe = tiny_recipe_of(faces, values, batch_size=4, total_images=16, evaluate_every_images=8)
     train(recipe, tmp_path / "one")
     process = start(tmp_path, recipe, tmp_path / "two", devices=2)
     output, errors = process.communicate(timeout=240)
@@ -749,14 +758,17 @@ def test_two_processes_train_as_one_does(tmp_path, faces, no_results):
     losses = [step_losses(tmp_path / name) for name in ("one", "two")]
     assert len(losses[0]) == 4
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
-    one, two = final_state(tmp_path / "one")["average"], final_state(tmp_path / "two")["average"]
+    one, two = final_state(tmp_path / "one"), final_state(tmp_path / "two")
     assert one.keys() == two.keys()
-    # Adam makes a whole step of a gradient that is only rounding, so a few weights may differ more.
-    differences = torch.cat(
-        [(two[name].float() - value.float()).abs().flatten() for name, value in one.items()]
-    )
-    assert differences.mean() < 2e-5
-    assert differences.max() < 4 * recipe.train.learning_rate
+    assert ("discriminator" in one) == (recipe.adversarial is not None)
+    for part in {"average", "discriminator"} & one.keys():
+        assert one[part].keys() == two[part].keys()
+        # Adam makes a whole step of a gradient that is only rounding, so a few weights may differ more.
+        differences = torch.cat(
+            [(two[part][name].float() - value.float()).abs().flatten() for name, value in one[part].items()]
+        )
+        assert differences.mean() < 2e-5
+        assert differences.max() < 4 * recipe.train.learning_rate
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
