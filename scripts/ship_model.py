@@ -69,7 +69,9 @@ def score(info: ModelInfo, model: Path, hr: Path, framing: float, metrics: tuple
     mine = judge.judge(info.name, run_model(exact, faces)[0])
     plain = judge.judge("bicubic", [face.lr_up for face in faces])
     loss = None
-    if "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    if info.arithmetic == "float" and "BF16" in openvino.Core().get_property(
+        "CPU", "OPTIMIZATION_CAPABILITIES"
+    ):
         short = judge.judge("bf16", run_model(OpenvinoEngine(model, precision="bf16"), faces)[0])
         loss = round(mine.scores["psnr_y"].value - short.scores["psnr_y"].value, 4)
     said = "" if framing == 1 else f" --framing {framing:g}"
@@ -99,7 +101,8 @@ def enter(info: ModelInfo, path: Path) -> None:
         write_catalog(SHIPPED_FOLDER, catalog.model_copy(update={"models": models}))
     for one in info.scores:
         print(f"{info.name}: {one.metric} {one.value} (bicubic {one.bicubic}) on {one.data}")
-    print(f"{info.name}: psnr_y falls by {info.bf16_loss_db} dB in bfloat16; {entry.bytes / 1e6:.1f} MB")
+    loss = "not measured" if info.bf16_loss_db is None else f"{info.bf16_loss_db} dB"
+    print(f"{info.name}: psnr_y lost in bfloat16: {loss}; {entry.bytes / 1e6:.1f} MB")
 
 
 def ship_int8(network: Generator, info: ModelInfo, options: argparse.Namespace) -> None:

@@ -5,7 +5,7 @@ import pytest
 
 from sparnet.engine.base import LARGEST_LOSS_DB, choose_precision
 from sparnet.engine.openvino import OpenvinoEngine
-from sparnet.errors import SparnetError
+from sparnet.errors import SparnetError, WeightsError
 from sparnet.weights.catalog import find_model, shipped_models
 from sparnet.weights.info import ModelInfo
 
@@ -72,3 +72,29 @@ def test_a_processor_without_bfloat16_says_so_when_asked_for_it(small_model, mon
     with pytest.raises(SparnetError, match="does not compute in bf16; use fp32"):
         OpenvinoEngine(small_model, precision="bf16")
     assert OpenvinoEngine(small_model).precision == "fp32"
+
+
+@pytest.mark.parametrize("impossible", [{"bf16"}, {"bf16", "fp32"}])
+def test_what_openvino_cannot_compute_in_bfloat16_it_computes_in_float32(
+    small_model, monkeypatch, impossible
+):
+    """As models of 8-bit integers on processors with AMX, where OpenVINO has no kernels for both."""
+    faces = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3), dtype=np.uint8)
+    exact = OpenvinoEngine(small_model, precision="fp32", threads=1).run(faces)
+    compiles = OpenvinoEngine._compile
+
+    def refuses(engine, model, **options):
+        if engine.precision in impossible:
+            raise WeightsError(f"no suitable implementations in {engine.precision}")
+        return compiles(engine, model, **options)
+
+    monkeypatch.setattr(OpenvinoEngine, "_compile", refuses)
+    monkeypatch.setattr("sparnet.engine.openvino.choose_precision", lambda *_, **__: "bf16")
+    monkeypatch.setattr("sparnet.engine.openvino.open_cache", lambda: None)
+    engine = OpenvinoEngine(small_model, threads=1)
+    if "fp32" in impossible:
+        with pytest.raises(WeightsError, match="in fp32"):
+            engine.run(faces)
+    else:
+        np.testing.assert_array_equal(engine.run(faces), exact)
+    assert engine.precision == "fp32"

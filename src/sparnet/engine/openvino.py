@@ -185,9 +185,23 @@ class OpenvinoEngine:
         return self._cache.read(self._key)
 
     def _get_compiled(self, hint: str) -> Any:
-        """Return the model compiled for one face at a time or for many, from the cache if it is there.
+        """Return the model compiled for one face at a time or for many.
 
-        What is kept is the model as OpenVINO changes it for the processor, which fits both.
+        Where OpenVINO cannot compute it in bfloat16, as models of 8-bit integers on processors with AMX, it
+        is in float32, unless bfloat16 was asked for.
+        """
+        try:
+            return self._compiled(hint)
+        except WeightsError:
+            if self.precision != "bf16" or self._precision_asked != "auto":
+                raise
+            self.precision = "fp32"
+            return self._compiled(hint)
+
+    def _compiled(self, hint: str) -> Any:
+        """Take the compiled model from the cache, or compile it.
+
+        What is kept is the model as OpenVINO changes it for the processor, which fits one face and many.
         """
         kept, self._kept = self._kept, None  # read once: another thread may take it meanwhile
         if kept is None:
