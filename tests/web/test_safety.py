@@ -266,8 +266,8 @@ def test_bodies_that_break_off_leave_it_serving(server):
     for _ in range(40):
         with closing(raw(server)) as line:
             line.sendall(head(server, 100_000) + b"--b\r\nContent-Disposition: form-data; name=picture")
-    wait_until(lambda: requests_answered(server) == before + 40)  # until then the next may get a 429
-    assert server.app.desk._taken == 0
+    # Until then the next may get a 429. (One left from the test before may be answered meanwhile.)
+    wait_until(lambda: requests_answered(server) >= before + 40 and server.app.desk._taken == 0)
     assert server.post("/v1/faces", JPEG).status_code == 200
     wait_until(lambda: server.app.desk._taken == 0)
 
@@ -279,8 +279,7 @@ def test_a_client_that_leaves_gives_its_place_back(server, photo):
     for _ in range(3):
         with closing(raw(server)) as line:
             line.sendall(head(server, len(body)) + body)
-    wait_until(lambda: requests_answered(server) == before + 3)
-    wait_until(lambda: server.app.desk._taken == 0)
+    wait_until(lambda: requests_answered(server) >= before + 3 and server.app.desk._taken == 0)
 
 
 class Blocking:
