@@ -1,5 +1,7 @@
 """Which arithmetic is used unasked, and what it costs."""
 
+from typing import ClassVar
+
 import numpy as np
 import pytest
 
@@ -74,27 +76,73 @@ def test_a_processor_without_bfloat16_says_so_when_asked_for_it(small_model, mon
     assert OpenvinoEngine(small_model).precision == "fp32"
 
 
-@pytest.mark.parametrize("impossible", [{"bf16"}, {"bf16", "fp32"}])
+@pytest.fixture
+def without_kernels(monkeypatch):
+    """Put an OpenVINO in place that refuses some arithmetics, and notes what it was asked to compile in."""
+    import openvino
+
+    class Core(openvino.Core):
+        impossible = frozenset({"bf16"})
+        asked: ClassVar[list[str]] = []
+
+        def compile_model(self, model, device, options):
+            self.asked.append(options["INFERENCE_PRECISION_HINT"])
+            self.refuse(options)
+            return super().compile_model(model, device, options)
+
+        def import_model(self, kept, device, options):
+            self.refuse(options)
+            return super().import_model(kept, device, options)
+
+        def refuse(self, options):
+            if options["INFERENCE_PRECISION_HINT"] in self.impossible:
+                raise RuntimeError("No suitable implementations.")
+
+    monkeypatch.setattr(openvino, "Core", Core)
+    monkeypatch.setattr("sparnet.engine.openvino.choose_precision", lambda *_, **__: "bf16")
+    return Core
+
+
+FACES = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3), dtype=np.uint8)
+
+
+@pytest.fixture
+def exact(small_model):
+    return OpenvinoEngine(small_model, precision="fp32", threads=1)
+
+
+@pytest.mark.parametrize("impossible", [{"bf16"}, {"bf16", "f32"}])
 def test_what_openvino_cannot_compute_in_bfloat16_it_computes_in_float32(
-    small_model, monkeypatch, impossible
+    exact, without_kernels, small_model, monkeypatch, impossible
 ):
     """As models of 8-bit integers on processors with AMX, where OpenVINO has no kernels for both."""
-    faces = np.random.default_rng(0).integers(0, 256, (2, 128, 128, 3), dtype=np.uint8)
-    exact = OpenvinoEngine(small_model, precision="fp32", threads=1).run(faces)
-    compiles = OpenvinoEngine._compile
-
-    def refuses(engine, model, **options):
-        if engine.precision in impossible:
-            raise WeightsError(f"no suitable implementations in {engine.precision}")
-        return compiles(engine, model, **options)
-
-    monkeypatch.setattr(OpenvinoEngine, "_compile", refuses)
-    monkeypatch.setattr("sparnet.engine.openvino.choose_precision", lambda *_, **__: "bf16")
+    made = exact.run(FACES)
     monkeypatch.setattr("sparnet.engine.openvino.open_cache", lambda: None)
+    without_kernels.impossible = impossible
+    without_kernels.asked.clear()
     engine = OpenvinoEngine(small_model, threads=1)
-    if "fp32" in impossible:
-        with pytest.raises(WeightsError, match="in fp32"):
-            engine.run(faces)
+    if "f32" in impossible:
+        with pytest.raises(WeightsError, match="a damaged one"):
+            engine.run(FACES)
     else:
-        np.testing.assert_array_equal(engine.run(faces), exact)
+        np.testing.assert_array_equal(engine.run(FACES), made)
+    assert without_kernels.asked == ["bf16", "f32"]
     assert engine.precision == "fp32"
+
+
+@pytest.mark.usefixtures("user_cache")
+def test_what_was_compiled_in_float32_instead_is_kept(exact, without_kernels, small_model):
+    made = exact.run(FACES)
+    OpenvinoEngine(small_model, threads=1).run(FACES)
+    without_kernels.asked.clear()
+    again = OpenvinoEngine(small_model, threads=1)
+    np.testing.assert_array_equal(again.run(FACES), made)
+    assert without_kernels.asked == []
+    assert again.precision == "fp32"
+
+
+def test_attention_maps_are_computed_in_float32_where_bfloat16_cannot_be(exact, without_kernels, small_model):
+    made = exact.attention_maps(FACES[:1])
+    again = OpenvinoEngine(small_model, threads=1).attention_maps(FACES[:1])
+    assert len(again) == len(made) > 0
+    assert all(np.array_equal(one, other) for one, other in zip(again, made, strict=True))

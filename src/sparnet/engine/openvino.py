@@ -5,7 +5,7 @@ import hashlib
 import io
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -185,31 +185,21 @@ class OpenvinoEngine:
         return self._cache.read(self._key)
 
     def _get_compiled(self, hint: str) -> Any:
-        """Return the model compiled for one face at a time or for many.
+        """Return the model compiled for one face at a time or for many, from the cache if it is there.
 
-        Where OpenVINO cannot compute it in bfloat16, as models of 8-bit integers on processors with AMX, it
-        is in float32, unless bfloat16 was asked for.
-        """
-        try:
-            return self._compiled(hint)
-        except WeightsError:
-            if self.precision != "bf16" or self._precision_asked != "auto":
-                raise
-            self.precision = "fp32"
-            return self._compiled(hint)
-
-    def _compiled(self, hint: str) -> Any:
-        """Take the compiled model from the cache, or compile it.
-
-        What is kept is the model as OpenVINO changes it for the processor, which fits one face and many.
+        What is kept is the model as OpenVINO changes it for the processor, which fits both.
         """
         kept, self._kept = self._kept, None  # read once: another thread may take it meanwhile
         if kept is None:
             _, kept = self._look_up() or (None, None)
         if kept is not None:
+            chosen = self.precision
             try:
-                return self._core.import_model(kept, "CPU", {**self._options, "PERFORMANCE_HINT": hint})
+                return self._in_possible_arithmetic(
+                    lambda: self._core.import_model(kept, "CPU", {**self._options, "PERFORMANCE_HINT": hint})
+                )
             except RuntimeError:  # sound, and yet not what this OpenVINO wants
+                self.precision = chosen
                 if self._cache is not None:
                     self._cache.forget(self._key)
         compiled = self._compile(self._model, PERFORMANCE_HINT=hint)
@@ -247,7 +237,23 @@ class OpenvinoEngine:
 
     def _compile(self, model: Any, **options: str) -> Any:
         with _blaming(self._path):
-            return self._core.compile_model(model, "CPU", {**self._options, **options})
+            return self._in_possible_arithmetic(
+                lambda: self._core.compile_model(model, "CPU", {**self._options, **options})
+            )
+
+    def _in_possible_arithmetic(self, make: Callable[[], Any]) -> Any:
+        """Make a compiled model, in float32 where OpenVINO cannot in bfloat16 and nobody asked for that.
+
+        It has no kernels for 8-bit integers beside bfloat16 on processors with AMX.
+        """
+        tried = self.precision
+        try:
+            return make()
+        except OPENVINO_FAILURES:
+            if tried != "bf16" or self._precision_asked != "auto":
+                raise
+        self.precision = "fp32"
+        return make()
 
 
 @contextmanager
